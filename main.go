@@ -1,0 +1,11 @@
+// Command evopose answers "image -> keypoints" over HTTP with the EvoPose2D
+// networks. See the cmd package for its subcommands.
+package main
+
+import (
+	"os"
+
+	"github.com/evopose/evopose/cmd"
+)
+
+func main() { os.Exit(cmd.Execute()) }
