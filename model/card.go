@@ -46,7 +46,7 @@ func ParseCard(text []byte) (Card, error) {
 		return Card{}, err
 	}
 	if c.File != "" && c.SHA256 == "" {
-		return Card{}, fmt.Errorf("sha256: missing: want %s of %s; `evopose export` writes it too", wantSum, c.File)
+		return Card{}, fmt.Errorf("sha256: missing: want what `sha256sum %s` prints; evopose export writes it too", c.File)
 	}
 	if c.File == "" && c.SHA256 != "" {
 		return Card{}, errors.New("file: missing: want the ONNX file that sha256 is the sum of")
@@ -103,7 +103,7 @@ func (c *Card) fields() []cardField {
 		{"seed", &c.Seed, scalar, "a whole number from 0 to 18446744073709551615"},
 		{"data", &c.Data, scalar, "the pictures and labels it was trained on, with their terms"},
 		{"licence", &c.Licence, scalar, "the licence of the weights"},
-		{"accuracy", &c.Accuracy, mapping, "figures by name, such as {AP: 0.702}"},
+		{"accuracy", &c.Accuracy, mapping, "numbers by name, such as {AP: 0.702}"},
 		{"lineage", &c.Lineage, list, "a list of texts, the oldest step first"},
 	}
 }
@@ -184,7 +184,11 @@ func (f *cardField) set(value *yaml.Node) error {
 	if errors.As(err, &wrongType) {
 		return fmt.Errorf("%s: want %s", show(value), f.want)
 	}
-	return err
+	if err != nil {
+		// Genotype's own errors begin with the key, which the caller writes.
+		return errors.New(strings.TrimPrefix(err.Error(), f.key+": "))
+	}
+	return nil
 }
 
 // show names a value in a message: as it stands, or by its kind.

@@ -275,39 +275,41 @@ func (r *Registry) Load(name string) ([]byte, Card, error) {
 	if !ok {
 		return nil, Card{}, fmt.Errorf("%w %q: want one of %s", ErrUnknownModel, name, strings.Join(r.Names(), ", "))
 	}
-	onnx, err := r.read(card)
-	if err != nil {
-		return nil, Card{}, fmt.Errorf("model %s: %w", name, err)
+	onnx, place, err := r.read(card)
+	if err == nil {
+		err = r.verify(onnx, &card)
 	}
-	card.SHA256 = sum(onnx)
+	if err != nil {
+		return nil, Card{}, fmt.Errorf("model %s: %s: %w", name, place, err)
+	}
 	r.mu.Lock()
 	r.models[name].card = card
 	r.mu.Unlock()
 	return onnx, card, nil
 }
 
-// read returns the verified bytes of a model, from its file or built.
-func (r *Registry) read(card Card) ([]byte, error) {
-	place := "built-in"
-	get := r.models[card.Name].build
-	if get == nil {
-		place = filepath.Join(r.dir, filepath.FromSlash(card.File))
-		get = func() ([]byte, error) { return r.readFile(card.File, maxModelBytes) }
+// read returns the bytes of a model, from its file or built, and the place
+// they come from.
+func (r *Registry) read(card Card) (onnx []byte, place string, err error) {
+	if build := r.models[card.Name].build; build != nil {
+		onnx, err = build()
+		return onnx, "built-in", err
 	}
-	onnx, err := get()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", place, err)
-	}
-	if got := sum(onnx); card.SHA256 != "" && got != card.SHA256 {
-		return nil, fmt.Errorf("%s: %w: its card states sha256 %s, the file has %s; get the file again, "+
-			"or write a new card with evopose export", place, ErrChecksum, card.SHA256, got)
-	}
-	if r.check != nil {
-		if err := r.check(onnx, card); err != nil {
-			return nil, fmt.Errorf("%s: %w", place, err)
-		}
-	}
-	return onnx, nil
+	onnx, err = r.readFile(card.File, maxModelBytes)
+	return onnx, filepath.Join(r.dir, filepath.FromSlash(card.File)), err
 }
 
-func sum(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }
+// verify returns an error unless the bytes are those that the card describes,
+// and writes their sum into the card of a built-in model.
+func (r *Registry) verify(onnx []byte, card *Card) error {
+	sum := fmt.Sprintf("%x", sha256.Sum256(onnx))
+	if card.SHA256 != "" && sum != card.SHA256 {
+		return fmt.Errorf("%w: the card states sha256 %s, the file has %s; get the file again, "+
+			"or write a new card with evopose export", ErrChecksum, card.SHA256, sum)
+	}
+	card.SHA256 = sum
+	if r.check == nil {
+		return nil
+	}
+	return r.check(onnx, *card)
+}
