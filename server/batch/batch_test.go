@@ -234,3 +234,39 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 }
+
+func TestWarmRunsOneAndMax(t *testing.T) {
+	r := newFake(ms)
+	bubble(t, Options{Max: 4}, r, func(t *testing.T, b *Batcher) {
+		if err := b.Warm(); err != nil {
+			t.Error(err)
+		}
+		start(t.Context(), b, 1).ok(t)
+	})
+	wantRuns(t, r, 1, 4, 1)
+}
+
+func TestWarmNamesTheBatchThatFails(t *testing.T) {
+	r := newFake(ms)
+	r.do = func(n int) error {
+		if n > 1 {
+			panic("out of memory")
+		}
+		return nil
+	}
+	bubble(t, Options{Max: 4}, r, func(t *testing.T, b *Batcher) {
+		if err := b.Warm(); !errors.Is(err, errPanic) || !strings.HasPrefix(err.Error(), "batch of 4: ") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestWarmWithBatchesOfOne(t *testing.T) {
+	r := newFake(ms)
+	bubble(t, Options{Max: 1}, r, func(t *testing.T, b *Batcher) {
+		if err := b.Warm(); err != nil {
+			t.Error(err)
+		}
+	})
+	wantRuns(t, r, 1)
+}

@@ -224,6 +224,21 @@ func (b *Batcher) finish(in *input) {
 	b.poke()
 }
 
+// Warm runs the network once on one crop and once on Options.Max of them, all
+// zero, so that what cannot run or does not fit into memory shows before the
+// first request. Call it before the first Infer.
+func (b *Batcher) Warm() error {
+	for _, n := range []int{1, b.options.Max} {
+		if err := b.call(&run{in: b.spare, out: b.outputs[0]}, n); err != nil {
+			return fmt.Errorf("batch of %d: %w", n, err)
+		}
+		if n == b.options.Max {
+			break
+		}
+	}
+	return nil
+}
+
 // errPanic is the cause of a run's error when the runner panicked.
 var errPanic = errors.New("the network panicked")
 
