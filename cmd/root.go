@@ -74,5 +74,5 @@ func markUsage(c *cobra.Command) {
 
 // commands lists the subcommands in the order of the contract.
 func commands() []*cobra.Command {
-	return []*cobra.Command{}
+	return []*cobra.Command{newModels(), newExport()}
 }

@@ -124,8 +124,9 @@ func (r *Registry) addDir(files []fs.DirEntry) {
 	for _, f := range files {
 		name, isONNX := strings.CutSuffix(f.Name(), ".onnx")
 		if isONNX && !described[f.Name()] && !strings.HasPrefix(name, ".") {
-			r.setBroken(name, fmt.Errorf("%s has no card %s.yaml; make one with evopose export",
-				filepath.Join(r.dir, f.Name()), name))
+			path := filepath.Join(r.dir, f.Name())
+			r.setBroken(name, fmt.Errorf("%s has no card %s.yaml; make one with evopose export --weights %s --out %s",
+				path, name, path, path))
 		}
 	}
 }

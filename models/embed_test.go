@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -137,5 +138,27 @@ func BenchmarkInitial(b *testing.B) {
 		if _, err := Initial(card); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestReadmeCards: the examples of the README are cards that are taken.
+func TestReadmeCards(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var examples []string
+	for _, part := range strings.Split(string(text), "```yaml\n")[1:] {
+		example, _, _ := strings.Cut(part, "```")
+		examples = append(examples, example)
+	}
+	if len(examples) != 2 {
+		t.Fatalf("%d examples, want a draft and a card", len(examples))
+	}
+	if _, err := model.ParseDraft([]byte(examples[0])); err != nil {
+		t.Error(err)
+	}
+	if _, err := model.ParseCard([]byte(examples[1])); err != nil {
+		t.Error(err)
 	}
 }

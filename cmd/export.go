@@ -1,0 +1,271 @@
+package cmd
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/google/renameio/v2/maybe"
+	"github.com/spf13/cobra"
+
+	"github.com/evopose/evopose/model"
+	"github.com/evopose/evopose/model/onnx"
+)
+
+// exportFlags are the flags of evopose export.
+type exportFlags struct {
+	model, weights, out, size string
+	half                      bool
+	seed                      uint64
+}
+
+func newExport() *cobra.Command {
+	var f exportFlags
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "export --model s|m|l|xs|FILE.yaml",
+		Short: "Write a network as an ONNX file with its card",
+		Long: `Write a network as an ONNX file, with the card that lets the server load it beside
+it. The network is a published one (xs, s, m, l) or that of a YAML file with at least
+genotype and input. The weights are those of another ONNX file of ours, or the
+initial ones of a seed: random, good for measuring speed and as a start of training.
+With --weights and without --model the network is the one of the weights' file.
+The model's name is the file's name without ".onnx".`,
+		Example: `  evopose export --model m
+  evopose export --model l --half --out /srv/models/large.onnx
+  evopose export --model xs --weights models/evopose2d-s.onnx
+  evopose export --weights found.onnx --out found.onnx     # a card for a file that has none`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if f.weights != "" && c.Flags().Changed("seed") {
+				return usagef("--seed is the seed of initial weights; with --weights there are none")
+			}
+			e, err := f.export()
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeJSON(c.OutOrStdout(), e)
+			}
+			return e.write(c.OutOrStdout())
+		},
+	}
+	c.Flags().StringVar(&f.model, "model", "", "network: s, m, l, xs, or a YAML file with genotype and input")
+	c.Flags().StringVar(&f.weights, "weights", "", "ONNX file of ours to take the weights from (default: initial weights)")
+	c.Flags().StringVar(&f.out, "out", "", "file to write (default models/NAME.onnx)")
+	c.Flags().BoolVar(&f.half, "half", false, "store the kernels in half precision: half the size, computed in single precision")
+	c.Flags().StringVar(&f.size, "size", "", "input size, HEIGHTxWIDTH (default: the network's own)")
+	c.Flags().Uint64Var(&f.seed, "seed", 1, "seed of the initial weights")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+// exported is what `evopose export --json` prints.
+type exported struct {
+	ONNX  string     `json:"onnx"` // the files' paths
+	YAML  string     `json:"yaml"`
+	Bytes int        `json:"bytes"` // of the ONNX file
+	Card  model.Card `json:"card"`
+}
+
+// export makes the model that the flags ask for and writes it.
+func (f exportFlags) export() (exported, error) {
+	card, weights, err := f.source()
+	if err != nil {
+		return exported{}, err
+	}
+	out := f.out
+	if out == "" {
+		out = filepath.Join("models", card.Name+".onnx")
+	}
+	if card.Name, err = nameOf(out); err != nil {
+		return exported{}, err
+	}
+	n, err := model.NewNetwork(card.Genotype, card.Input)
+	if err != nil {
+		return exported{}, err
+	}
+	if weights == nil {
+		weights = model.InitialWeights(n, card.Seed)
+	}
+	data, err := onnx.Export(n, weights, card, f.half)
+	if err != nil && f.weights != "" {
+		return exported{}, fmt.Errorf("%s: %w", f.weights, err)
+	}
+	if err != nil {
+		return exported{}, err
+	}
+	return writeModel(out, card, data)
+}
+
+// nameOf returns the name of the model in a file.
+func nameOf(out string) (string, error) {
+	name, ok := strings.CutSuffix(filepath.Base(out), ".onnx")
+	if !ok {
+		return "", usagef("--out %s: want a file that ends in .onnx", out)
+	}
+	if err := model.CheckName(name); err != nil {
+		return "", usagef("--out %s: the file names the model: %w", out, err)
+	}
+	return name, nil
+}
+
+// source returns the card of the model to write, as far as it is known, and
+// its weights, nil for initial ones. Its name is that of the default file.
+func (f exportFlags) source() (model.Card, model.Weights, error) {
+	var network model.Card
+	if f.model != "" {
+		var err error
+		if network, err = readNetwork(f.model); err != nil {
+			return model.Card{}, nil, err
+		}
+	}
+	if f.size != "" {
+		size, err := model.ParseSize(f.size)
+		if err != nil {
+			return model.Card{}, nil, usagef("--size: %w", err)
+		}
+		network.Input = size
+	}
+	switch {
+	case f.weights != "":
+		return f.fromWeights(network)
+	case f.model == "":
+		return model.Card{}, nil, usagef("--model: missing: want s, m, l, xs or a YAML file with genotype and input")
+	}
+	network.Seed = f.seed
+	network.Data, network.Licence = "none, the weights are random", "Apache-2.0"
+	network.Lineage = []string{fmt.Sprintf("initial weights, seed %d", f.seed)}
+	return network, nil, nil
+}
+
+// readNetwork returns a card with the name, genotype and input of a published
+// network or of a YAML file. What else a file says is about its weights.
+func readNetwork(arg string) (model.Card, error) {
+	if p, ok := model.FindPreset(strings.TrimPrefix(arg, "evopose2d-")); ok {
+		return model.Card{Name: "evopose2d-" + p.Name, Genotype: p.Genotype, Input: p.Input}, nil
+	}
+	base, isYAML := strings.CutSuffix(filepath.Base(arg), ".yaml")
+	if !isYAML {
+		return model.Card{}, usagef("--model %q: want s, m, l, xs or a YAML file with genotype and input", arg)
+	}
+	text, err := os.ReadFile(arg)
+	if err != nil {
+		return model.Card{}, err
+	}
+	draft, err := model.ParseDraft(text)
+	if err != nil {
+		return model.Card{}, fmt.Errorf("%s: %w", arg, err)
+	}
+	if draft.Name == "" {
+		draft.Name = base
+	}
+	return model.Card{Name: draft.Name, Genotype: draft.Genotype, Input: draft.Input}, nil
+}
+
+// fromWeights returns the card of network with the weights of the file, and
+// those weights. A name, genotype or input that network lacks is the file's.
+// The accuracy is not taken over: it was measured on another file.
+func (f exportFlags) fromWeights(network model.Card) (model.Card, model.Weights, error) {
+	data, err := os.ReadFile(f.weights)
+	if err != nil {
+		return model.Card{}, nil, err
+	}
+	weights, from, err := onnx.Weights(data)
+	if err != nil {
+		return model.Card{}, nil, fmt.Errorf("%s: %w", f.weights, err)
+	}
+	card := from
+	if network.Name != "" {
+		card.Name, card.Genotype = network.Name, network.Genotype
+	}
+	if network.Input != (model.Size{}) {
+		card.Input = network.Input
+	}
+	if step := f.step(from, card, data); step != "" {
+		card.Lineage = append(card.Lineage, step)
+	}
+	return card, weights, nil
+}
+
+// step is the lineage's entry for a model whose weights come from a file; empty
+// when nothing about it changes.
+func (f exportFlags) step(from, to model.Card, data []byte) string {
+	var changes []string
+	if to.Genotype != from.Genotype {
+		changes = append(changes, "genotype "+to.Genotype.String())
+	}
+	if to.Input != from.Input {
+		changes = append(changes, "input "+to.Input.String())
+	}
+	if f.half {
+		changes = append(changes, "kernels in half precision")
+	}
+	if changes == nil {
+		return ""
+	}
+	return fmt.Sprintf("weights of %s (sha256 %.12x), %s", from.Name, sha256.Sum256(data), strings.Join(changes, ", "))
+}
+
+// writeModel writes the ONNX file and the card beside it, each whole or not at
+// all. Cut off between the two, the old card refuses the new file.
+func writeModel(out string, card model.Card, data []byte) (exported, error) {
+	card.File = filepath.Base(out)
+	card.SHA256 = fmt.Sprintf("%x", sha256.Sum256(data))
+	text, err := model.MarshalCard(card)
+	if err != nil {
+		return exported{}, err
+	}
+	// Read as the server will read it: what it would refuse is not written.
+	if card, err = model.ParseCard(text); err != nil {
+		return exported{}, fmt.Errorf("the card of %s: %w", out, err)
+	}
+	if text, err = model.MarshalCard(card); err != nil {
+		return exported{}, err
+	}
+	e := exported{ONNX: out, YAML: strings.TrimSuffix(out, ".onnx") + ".yaml", Bytes: len(data), Card: card}
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return exported{}, err
+	}
+	if err := maybe.WriteFile(e.ONNX, data, 0o644); err != nil {
+		return exported{}, explainWrite(e.ONNX, err)
+	}
+	if err := maybe.WriteFile(e.YAML, text, 0o644); err != nil {
+		return exported{}, explainWrite(e.YAML, err)
+	}
+	return e, nil
+}
+
+// explainWrite names the file that could not be written; the error itself
+// names the temporary file beside it.
+func explainWrite(path string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%s: may not be written; choose another place with --out: %w", path, err)
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}
+
+func (e exported) write(w io.Writer) error {
+	c := e.Card
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "wrote %s (%.1f MB) and %s\n", e.ONNX, float64(e.Bytes)/1e6, e.YAML)
+	trained := yesNo(c.Trained)
+	if !c.Trained {
+		trained = fmt.Sprintf("no, random weights of seed %d: its keypoints mean nothing", c.Seed)
+	}
+	for _, row := range [][2]string{
+		{"name", c.Name}, {"genotype", c.Genotype.String()},
+		{"input", c.Input.String()}, {"heatmap", c.Heatmap.String()},
+		{"parameters", thousands(c.Parameters)}, {"multiply-adds", giga(c.MultiplyAdds)},
+		{"trained", trained}, {"sha256", c.SHA256},
+	} {
+		fmt.Fprintf(t, "  %s\t%s\n", row[0], row[1])
+	}
+	return t.Flush()
+}
