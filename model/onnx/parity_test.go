@@ -54,7 +54,7 @@ func perturb(n *model.Network, w model.Weights) {
 			wave := math.Sin(float64(i)*1.7 + float64(len(p.Name)))
 			switch {
 			case strings.HasSuffix(p.Name, "/gamma"):
-				data[i] = float32(0.8 + 0.25*wave)
+				data[i] = float32(0.95 + 0.3*wave)
 			case strings.HasSuffix(p.Name, "/moving_variance"):
 				data[i] = float32(1 + 0.6*wave)
 			case strings.HasSuffix(p.Name, "/beta"), strings.HasSuffix(p.Name, "/moving_mean"), strings.HasSuffix(p.Name, "/bias"):
