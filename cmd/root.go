@@ -28,6 +28,9 @@ func usagef(format string, args ...any) error {
 func Execute() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// After the first signal the default is back: a second one ends the
+	// process at once.
+	context.AfterFunc(ctx, stop)
 	root := newRoot()
 	c, err := root.ExecuteContextC(ctx)
 	if err == nil {
@@ -74,5 +77,5 @@ func markUsage(c *cobra.Command) {
 
 // commands lists the subcommands in the order of the contract.
 func commands() []*cobra.Command {
-	return []*cobra.Command{newModels(), newExport()}
+	return []*cobra.Command{newServe(), newPredict(), newModels(), newExport(), newBench(), newRuntime()}
 }

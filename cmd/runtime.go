@@ -27,8 +27,7 @@ func newRuntime() *cobra.Command {
 the binary, in the user's cache, or in the system's usual places. With --install
 it is installed into the cache (EVOPOSE_CACHE) when there is none, with pip or npm.`,
 		Example: `  evopose runtime
-  evopose runtime --install
-  evopose runtime --install --provider cuda`,
+  evopose runtime --install`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.Progress = c.ErrOrStderr()
@@ -36,25 +35,19 @@ it is installed into the cache (EVOPOSE_CACHE) when there is none, with pip or n
 		},
 	}
 	c.Flags().BoolVar(&o.Install, "install", false, "install the library when there is none")
-	c.Flags().StringVar(&o.Provider, "provider", "auto", "what it is for: auto, cpu or cuda (a build of its own)")
 	c.Flags().StringVar(&o.Path, "ort-lib", "", "`path` of the library to look at")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }
 
 func runRuntime(c *cobra.Command, o ort.LibraryOptions, asJSON bool) error {
-	switch o.Provider {
-	case ort.Auto, ort.CPU, ort.CUDA:
-	default:
-		return usagef("--provider %q: want auto, cpu or cuda", o.Provider)
-	}
 	library, err := ort.Init(c.Context(), o)
 	if err != nil {
 		return err
 	}
 	r := runtimeReport{Library: library}
-	var reason error
-	if r.Providers, reason = ort.Providers(); reason != nil {
+	r.Providers = ort.Providers()
+	if reason := ort.CheckCUDA(0); reason != nil {
 		r.NoCUDA = reason.Error()
 	}
 	if r.Cache, err = ort.CacheDir(); err != nil {

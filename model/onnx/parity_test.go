@@ -41,8 +41,16 @@ var parityNetworks = []struct {
 	{"s", model.GenotypeS, model.Size{H: 256, W: 192}},
 	{"xs", model.GenotypeXS, model.Size{H: 256, W: 192}},
 	{"m", model.GenotypeS, model.Size{H: 384, W: 288}},
-	{"odd1", model.Genotype{{5, 2, 1, 2}, {5, 1, 4, 1}, {3, 4, 3, 2}, {5, 1, 7, 1}, {3, 3, 5, 2}, {3, 1, 9, 1}, {5, 4, 11, 2}}, model.Size{H: 160, W: 320}},
-	{"odd2", model.Genotype{{3, 3, 2, 1}, {5, 2, 2, 2}, {3, 1, 6, 1}, {5, 2, 6, 1}, {3, 4, 13, 2}, {5, 2, 3, 1}, {3, 1, 1, 1}}, model.Size{H: 136, W: 104}},
+	{"odd1", parse("5,2,1,2 5,1,4,1 3,4,3,2 5,1,7,1 3,3,5,2 3,1,9,1 5,4,11,2"), model.Size{H: 160, W: 320}},
+	{"odd2", parse("3,3,2,1 5,2,2,2 3,1,6,1 5,2,6,1 3,4,13,2 5,2,3,1 3,1,1,1"), model.Size{H: 136, W: 104}},
+}
+
+func parse(genotype string) model.Genotype {
+	g, err := model.ParseGenotype(genotype)
+	if err != nil {
+		panic(err) // a typing error in this file
+	}
+	return g
 }
 
 // perturb gives batch normalisation and biases values that a wrong formula
