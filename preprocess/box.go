@@ -87,7 +87,7 @@ func ParseBoxes(s string) ([]Box, error) {
 // parseBox reads "x,y,w,h" without validating the numbers.
 func parseBox(s string) (b Box, err error) {
 	if commas := strings.Count(s, ","); commas != 3 {
-		return Box{}, fmt.Errorf("%s has %d numbers: want 4, as x,y,width,height", quote(s), commas+1)
+		return Box{}, fmt.Errorf("%s: want 4 numbers, x,y,width,height; got %d", quote(s), commas+1)
 	}
 	fields := strings.Split(s, ",")
 	names := [4]string{"x", "y", "width", "height"}

@@ -50,14 +50,14 @@ func TestParseBoxes(t *testing.T) {
 		{"1,2,3,4", []Box{{1, 2, 3, 4}}, ""},
 		{" -1.5, 2e1 ,3,.5 ; 0,0,1,1;", []Box{{-1.5, 20, 3, 0.5}, {0, 0, 1, 1}}, ""},
 		{"1,2,3,4;0,0,-5,1;0,0,1,1", nil, "box 2 of 3: width -5: must be > 0"},
-		{"1,2,3", nil, `box 1 of 1: "1,2,3" has 3 numbers: want 4, as x,y,width,height`},
-		{"1,2,3,4;;1,2,3,4", nil, `box 2 of 3: "" has 1 numbers: want 4, as x,y,width,height`},
-		{"1,2,3,4,5", nil, `box 1 of 1: "1,2,3,4,5" has 5 numbers: want 4, as x,y,width,height`},
+		{"1,2,3", nil, `box 1 of 1: "1,2,3": want 4 numbers, x,y,width,height; got 3`},
+		{"1,2,3,4;;1,2,3,4", nil, `box 2 of 3: "": want 4 numbers, x,y,width,height; got 1`},
+		{"1,2,3,4,5", nil, `box 1 of 1: "1,2,3,4,5": want 4 numbers, x,y,width,height; got 5`},
 		{"1,b,3,4", nil, `box 1 of 1: y "b": must be a number`},
 		{"1,2,,4", nil, `box 1 of 1: width "": must be a number`},
 		{"1,2,3,4;1,2,NaN,4", nil, "box 2 of 2: width NaN: must be a finite number"},
 		{"1,2,3,1e999", nil, "box 1 of 1: height +Inf: must be a finite number"},
-		{"x" + strings.Repeat("1", 90), nil, `box 1 of 1: "x` + strings.Repeat("1", 39) + `"... has 1 numbers: want 4, as x,y,width,height`},
+		{"x" + strings.Repeat("1", 90), nil, `box 1 of 1: "x` + strings.Repeat("1", 39) + `"...: want 4 numbers, x,y,width,height; got 1`},
 		{strings.Repeat("1,2,3,4;", MaxBoxes+1), nil, "4097 boxes: must be at most 4096"},
 	}
 	for _, tt := range tests {
