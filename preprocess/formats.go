@@ -84,9 +84,9 @@ func webpHeader(data []byte) (Header, error) {
 		case name == "VP8X" && len(body) > 0 && body[0]&webpMoving != 0:
 			return Header{}, errors.New("animation: send a still picture")
 		case name == "VP8X" && len(body) > 0 && body[0]&webpAlpha != 0, name == "VP8L":
-			// The lossless decoder, also used for alpha, keeps a copy for
-			// each of up to four transforms.
-			h.BytesPerPixel = 24
+			// The lossless decoder, also used for alpha, may hold a second
+			// copy while it undoes a palette.
+			h.BytesPerPixel = 16
 		}
 	}
 	config, err := webp.DecodeConfig(bytes.NewReader(data))

@@ -3,7 +3,6 @@ package preprocess
 import (
 	"fmt"
 	"image"
-	"image/color"
 )
 
 // errUnknownPixels says that a decoder returned a type we do not expect of it.
@@ -120,10 +119,10 @@ func fromPaletted(m *image.Paletted, canvas image.Rectangle) *image.NRGBA {
 		rgb[i] = [4]byte{255, 255, 255, 255}
 	}
 	for i, c := range m.Palette[:min(len(m.Palette), len(rgb))] {
-		n := color.NRGBAModel.Convert(c).(color.NRGBA)
-		p := &image.NRGBA{Pix: rgb[i][:], Stride: 4, Rect: image.Rect(0, 0, 1, 1)}
-		p.SetNRGBA(0, 0, n)
-		overWhite(p)
+		r, g, b, a := c.RGBA() // 16 bits, multiplied by alpha
+		for ch, v := range [3]uint32{r, g, b} {
+			rgb[i][ch] = eightBits(v + 0xffff - a)
+		}
 	}
 	dst := image.NewNRGBA(image.Rect(0, 0, canvas.Dx(), canvas.Dy()))
 	if m.Rect != canvas {
