@@ -3,371 +3,303 @@ package ort
 import (
 	"archive/tar"
 	"archive/zip"
+	"bufio"
 	"compress/gzip"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
-	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
 )
 
-// stall is how long a source may stay silent: no output and no bytes.
-const stall = 20 * time.Second
-
-// install gets the library from the first source that works and puts it into
-// the cache. Concurrent installs, also of other processes, wait for the first.
-func install(ctx context.Context, o LibraryOptions) (Library, error) {
-	cache, err := CacheDir()
-	if err != nil {
-		return Library{}, err
-	}
-	variant, sources := "cpu", cpuSources
-	if o.Provider == "cuda" {
-		variant, sources = "cuda", cudaSources
-	}
-	i := installer{target: variantDir(cache, variant), sources: sources, progress: o.Progress, stall: stall}
-	path, err := i.run(ctx)
-	if err != nil {
-		return Library{}, err
-	}
-	version, err := usable(path)
-	if err != nil {
-		return Library{}, fmt.Errorf("installed %s: %w", path, err)
-	}
-	return Library{Path: path, Version: version, Source: "installed"}, nil
-}
-
+// installer installs the library into one folder of the user cache.
 type installer struct {
-	target   string // folder that appears, complete, at the end
-	sources  []source
-	progress io.Writer
-	stall    time.Duration
+	dir     string // a build's folder in CacheDir
+	dirErr  error  // why there is no such folder
+	sources []source
+	stall   time.Duration // a source is given up when it does nothing for so long
+	limit   time.Duration // and when it has not ended after so long
+	log     *reporter
 }
 
-// run returns the path of the installed library.
-func (i installer) run(ctx context.Context) (string, error) {
-	if err := os.MkdirAll(filepath.Dir(i.target), 0o755); err != nil {
-		return "", fmt.Errorf("cannot install ONNX Runtime: %w; set %s to a folder that can be written", err, CacheEnv)
+// build is a variant of the library; each has a folder of its own.
+type build string
+
+const (
+	cpuBuild  build = "cpu"
+	cudaBuild build = "cuda"
+)
+
+func newInstaller(b build, log *reporter) installer {
+	in := installer{log: log, stall: 20 * time.Second, limit: 10 * time.Minute}
+	cache, err := CacheDir()
+	in.dirErr = err
+	in.dir = filepath.Join(cache, Version, runtime.GOOS+"-"+runtime.GOARCH+"-"+string(b))
+	in.sources = sources(runtime.GOOS+"/"+runtime.GOARCH, b)
+	return in
+}
+
+// cached returns the library that is installed already.
+func (in *installer) cached() (Library, error) {
+	if in.dirErr != nil {
+		return Library{}, in.dirErr
 	}
-	lock := flock.New(i.target + ".lock")
-	if _, err := lock.TryLockContext(ctx, 100*time.Millisecond); err != nil {
-		return "", fmt.Errorf("waiting for another install in %s: %w", i.target, err)
+	return readCache(in.dir)
+}
+
+// install installs the library from the first source that works. One process
+// at a time does so; the others wait and then find it installed.
+func (in *installer) install(ctx context.Context) (Library, error) {
+	if in.dirErr != nil {
+		return Library{}, in.dirErr
 	}
-	defer lock.Unlock() //nolint:errcheck // the lock ends with the process anyway
-	if path, ok := i.installed(); ok {
-		return path, nil
+	if err := os.MkdirAll(in.dir, 0o755); err != nil {
+		return Library{}, fmt.Errorf("no folder to install into: %w; set %s", err, CacheEnv)
 	}
-	var failures []error
-	for _, s := range i.sources {
-		path, err := i.from(ctx, s)
+	unlock, err := in.lock(ctx)
+	if err != nil {
+		return Library{}, err
+	}
+	defer unlock()
+	if lib, err := readCache(in.dir); err == nil {
+		return lib, nil
+	}
+	in.removeTemporary()
+	return in.firstSource(ctx)
+}
+
+// lock takes the folder's lock, which ends with the process that holds it.
+func (in *installer) lock(ctx context.Context) (unlock func(), err error) {
+	lock := flock.New(filepath.Join(in.dir, "install.lock"))
+	ok, err := lock.TryLock()
+	if err == nil && !ok {
+		in.log.line("ONNX Runtime: waiting for another process that installs it")
+		_, err = lock.TryLockContext(ctx, 100*time.Millisecond)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock of %s: %w", in.dir, err)
+	}
+	return func() { _ = lock.Unlock() }, nil
+}
+
+const temporaryPrefix = ".tmp-"
+
+// removeTemporary removes what installations that were killed left. The lock
+// is held, so none of it is in use.
+func (in *installer) removeTemporary() {
+	left, _ := filepath.Glob(filepath.Join(in.dir, temporaryPrefix+"*"))
+	for _, path := range left {
+		_ = os.RemoveAll(path)
+	}
+}
+
+func (in *installer) firstSource(ctx context.Context) (Library, error) {
+	if len(in.sources) == 0 {
+		return Library{}, fmt.Errorf("no source has this build of ONNX Runtime %s for %s/%s", Version, runtime.GOOS, runtime.GOARCH)
+	}
+	var why []error
+	for _, s := range in.sources {
+		start := time.Now()
+		lib, err := in.from(ctx, s)
 		if err == nil {
-			return path, nil
+			in.log.line("ONNX Runtime %s: installed from %s in %.1f s: %s", lib.Version, s.name, time.Since(start).Seconds(), lib.Path)
+			return lib, nil
 		}
 		if ctx.Err() != nil {
-			return "", ctx.Err()
+			return Library{}, ctx.Err()
 		}
-		fmt.Fprintf(i.progress, "%s: %v\n", s.name, err)
-		failures = append(failures, fmt.Errorf("  %s: %w", s.name, err))
+		err = fmt.Errorf("source %s: %w", s.name, err)
+		in.log.line("ONNX Runtime: passed over %v", err)
+		why = append(why, err)
 	}
-	return "", fmt.Errorf("ONNX Runtime could not be installed:\n%w\n%s", errors.Join(failures...), strings.TrimPrefix(advice, "; "))
+	return Library{}, errors.Join(why...)
 }
 
-// installed returns the library if a source's files are all there and whole.
-// A folder that is not whole is removed.
-func (i installer) installed() (string, bool) {
-	for _, s := range i.sources {
-		p, ok := s.pins[platform()]
-		if ok && i.whole(p) {
-			return filepath.Join(i.target, p.files[0].name), true
-		}
-	}
-	os.RemoveAll(i.target)
-	return "", false
-}
-
-func (i installer) whole(p pin) bool {
-	for _, f := range p.files {
-		if sum, err := fileSum(filepath.Join(i.target, f.name)); err != nil || sum != f.sum {
-			return false
-		}
-	}
-	return true
-}
-
-// from downloads a source's archive, checks it and moves its files into place
-// in one step.
-func (i installer) from(ctx context.Context, s source) (string, error) {
-	p, ok := s.pins[platform()]
-	if !ok {
-		return "", fmt.Errorf("has nothing for %s", platform())
-	}
-	work, err := os.MkdirTemp(filepath.Dir(i.target), ".install-")
+// from installs from one source: everything is fetched, compared, extracted
+// and tried out in a temporary folder, then moved.
+func (in *installer) from(ctx context.Context, s source) (Library, error) {
+	temp, err := os.MkdirTemp(in.dir, temporaryPrefix)
 	if err != nil {
-		return "", err
+		return Library{}, err
 	}
-	defer os.RemoveAll(work)
-	archive, err := i.download(ctx, s, p, work)
+	defer func() { _ = os.RemoveAll(temp) }()
+	archive, err := in.fetch(ctx, s, temp)
 	if err != nil {
-		return "", err
+		return Library{}, err
 	}
-	if sum, err := fileSum(archive); err != nil || sum != p.archive {
-		return "", errors.Join(err, fmt.Errorf("%s has SHA-256 %s, pinned is %s; refused", filepath.Base(archive), sum, p.archive))
+	if err := compare("the archive", archive, s.pin.archive); err != nil {
+		return Library{}, err
 	}
-	ready := filepath.Join(work, "ready")
-	if err := extract(archive, ready, p.files); err != nil {
-		return "", err
-	}
-	if err := os.Rename(ready, i.target); err != nil {
-		return "", err
-	}
-	fmt.Fprintf(i.progress, "installed ONNX Runtime %s in %s\n", LibraryVersion, i.target)
-	return filepath.Join(i.target, p.files[0].name), nil
-}
-
-// download runs the source's client in a folder and returns the one archive
-// that it leaves there.
-func (i installer) download(ctx context.Context, s source, p pin, work string) (string, error) {
-	command, err := client(s.clients)
+	files, err := extractAll(archive, s.pin.members, filepath.Join(temp, "files"))
 	if err != nil {
-		return "", err
+		return Library{}, fmt.Errorf("%s: %w", filepath.Base(archive), err)
 	}
-	dest := filepath.Join(work, "archive")
-	if err := os.Mkdir(dest, 0o755); err != nil {
-		return "", err
+	lib, err := check(files[0]) // fails on a system without glibc, for example
+	if err != nil {
+		return Library{}, fmt.Errorf("its library cannot be used here: %w", err)
 	}
-	command = append(append(command, s.args...), p.args...)
-	if err := i.watch(ctx, s.name, command, work, p.size); err != nil {
-		return "", err
-	}
-	found, err := os.ReadDir(dest)
-	if err != nil || len(found) != 1 {
-		return "", errors.Join(err, fmt.Errorf("left %d files instead of one archive", len(found)))
-	}
-	return filepath.Join(dest, found[0].Name()), nil
+	lib.Path, lib.Source = filepath.Join(in.dir, libraryName()), "installed ("+s.name+")"
+	return lib, place(files, in.dir, s.name)
 }
 
-// client returns the first command that exists.
-func client(commands [][]string) ([]string, error) {
-	var names []string
-	for _, c := range commands {
-		if path, err := exec.LookPath(c[0]); err == nil {
-			return append([]string{path}, c[1:]...), nil
-		}
-		names = append(names, c[0])
-	}
-	return nil, fmt.Errorf("not there: %s", strings.Join(names, ", "))
-}
-
-// watch runs a command whose downloads land in the folder work, shows their
-// growth, and kills it when neither they nor its output have grown for a while.
-func (i installer) watch(ctx context.Context, name string, command []string, work string, size int64) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-	cmd.Dir = filepath.Join(work, "archive")
-	temp := filepath.Join(work, "temp")
-	if err := os.Mkdir(temp, 0o755); err != nil {
-		return err
-	}
-	cmd.Env = append(os.Environ(), "TMPDIR="+temp, "TMP="+temp, "TEMP="+temp, "npm_config_cache="+temp, "PIP_CACHE_DIR="+temp)
-	cmd.WaitDelay = time.Second
-	var output tail
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Start(); err != nil {
-		return err
-	}
+// fetch runs the source, shows its progress, and stops it when it stalls.
+func (in *installer) fetch(ctx context.Context, s source, temp string) (archive string, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, in.limit, fmt.Errorf("not finished within %v", in.limit))
+	defer cancel()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	out := &tail{}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		i.observe(ctx, cancel, name, work, size, &output)
+		archive, err = s.fetch(ctx, s.pin, temp, out)
 	}()
-	err := cmd.Wait()
-	cause := context.Cause(ctx)
-	cancel(nil)
-	<-done
-	if cause != nil {
-		return cause
+	in.watch(done, stop, s, temp, out)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		return "", fmt.Errorf("%w%s", cause, out.last())
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w: %s", filepath.Base(command[0]), err, output.last())
+		return "", fmt.Errorf("%w%s", err, out.last())
 	}
-	return nil
+	return archive, nil
 }
 
-// observe reports growth until ctx ends, and ends it when growth stops.
-func (i installer) observe(ctx context.Context, cancel context.CancelCauseFunc, name, work string, size int64, output *tail) {
-	bar := newProgress(i.progress, "ONNX Runtime "+LibraryVersion+" from "+name, size)
-	defer bar.Finish() //nolint:errcheck // only a display
-	last, since := int64(-1), time.Now()
-	for tick := time.NewTicker(100 * time.Millisecond); ; {
+// watch shows how much is there until done is closed, and calls stop when
+// neither bytes nor output have come for a while.
+func (in *installer) watch(done <-chan struct{}, stop context.CancelCauseFunc, s source, temp string, out *tail) {
+	bar := in.log.start(fmt.Sprintf("ONNX Runtime %s from %s", Version, s.name), s.pin.size)
+	defer bar.end()
+	ticker := time.NewTicker(min(200*time.Millisecond, in.stall/4))
+	defer ticker.Stop()
+	last, seen := int64(-1), time.Now()
+	for {
 		select {
-		case <-ctx.Done():
-			tick.Stop()
+		case <-done:
 			return
-		case <-tick.C:
+		case <-ticker.C:
 		}
-		grown := folderSize(work)
-		bar.Set64(min(grown, size)) //nolint:errcheck // only a display
-		if now := grown + output.size.Load(); now != last {
-			last, since = now, time.Now()
-		} else if time.Since(since) > i.stall {
-			cancel(fmt.Errorf("did not answer for %v; passed over", i.stall))
-			return
+		size := folderSize(temp)
+		bar.set(size)
+		if now := size + out.count(); now != last {
+			last, seen = now, time.Now()
+		} else if time.Since(seen) > in.stall {
+			stop(fmt.Errorf("no answer for %v", in.stall))
+			seen = time.Now()
 		}
 	}
 }
 
-// newProgress returns a bar on a terminal, and elsewhere prints one line and
-// returns a bar that shows nothing.
-func newProgress(w io.Writer, what string, size int64) *progressbar.ProgressBar {
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return progressbar.NewOptions64(size, progressbar.OptionSetDescription(what), progressbar.OptionSetWriter(w),
-			progressbar.OptionShowBytes(true), progressbar.OptionClearOnFinish())
-	}
-	fmt.Fprintf(w, "getting %s (%d MB)\n", what, size/1e6)
-	return progressbar.DefaultBytesSilent(size)
-}
-
-// tail keeps the end of a command's output.
-type tail struct {
-	size atomic.Int64
-	text []byte
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.size.Add(int64(len(p)))
-	t.text = append(t.text, p...)
-	t.text = t.text[max(0, len(t.text)-4096):]
-	return len(p), nil
-}
-
-// last returns the last line that is not empty.
-func (t *tail) last() string {
-	lines := strings.Split(strings.TrimSpace(string(t.text)), "\n")
-	return strings.TrimSpace(lines[len(lines)-1])
-}
-
+// folderSize adds up the files in a folder that another process writes.
 func folderSize(dir string) (total int64) {
-	filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error { //nolint:errcheck // files come and go
-		if err == nil && d.Type().IsRegular() {
-			if info, err := d.Info(); err == nil {
-				total += info.Size()
-			}
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return nil //nolint:nilerr // a file that has just gone counts nothing
+		}
+		if info, err := d.Info(); err == nil {
+			total += info.Size()
 		}
 		return nil
 	})
 	return total
 }
 
-// extract writes the pinned files of an archive (a zip or a gzipped tar) into
-// a new folder, each checked against its sum and synced.
-func extract(archive, folder string, files []pinnedFile) error {
-	if err := os.Mkdir(folder, 0o755); err != nil {
-		return err
-	}
-	wanted := map[string]pinnedFile{}
-	for _, f := range files {
-		wanted[f.member] = f
-	}
-	each := eachTar
-	if !strings.HasSuffix(archive, ".tgz") {
-		each = eachZip
-	}
-	err := each(archive, func(member string, r io.Reader) error {
-		f, ok := wanted[member]
-		if !ok {
-			return nil
-		}
-		delete(wanted, member)
-		return writeChecked(filepath.Join(folder, f.name), f.sum, r)
-	})
-	if err == nil && len(wanted) > 0 {
-		err = fmt.Errorf("%s lacks %d of the files that it should have", filepath.Base(archive), len(wanted))
-	}
-	return err
-}
-
-func eachZip(path string, visit func(string, io.Reader) error) error {
-	z, err := zip.OpenReader(path)
+// compare refuses a file whose sum is not the pinned one.
+func compare(what, path, want string) error {
+	got, _, err := sumFile(path)
 	if err != nil {
 		return err
 	}
-	defer z.Close()
-	for _, f := range z.File {
-		r, err := f.Open()
-		if err != nil {
-			return err
-		}
-		err = visit(f.Name, r)
-		r.Close()
-		if err != nil {
-			return err
-		}
+	if got != want {
+		return fmt.Errorf("refused: %s %s has SHA-256 %s, pinned is %s", what, filepath.Base(path), got, want)
 	}
 	return nil
 }
 
-func eachTar(path string, visit func(string, io.Reader) error) error {
-	f, err := os.Open(path)
+// extractAll extracts the members into dir and compares their sums. The first,
+// the library, gets its usual name.
+func extractAll(archive string, members []member, dir string) (files []string, err error) {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return nil, err
+	}
+	for i, m := range members {
+		path := filepath.Join(dir, filepath.Base(m.path))
+		if i == 0 {
+			path = filepath.Join(dir, libraryName())
+		}
+		if err := extract(archive, m.path, path); err != nil {
+			return nil, err
+		}
+		if m.sum != "" {
+			if err := compare("the library", path, m.sum); err != nil {
+				return nil, err
+			}
+		}
+		files = append(files, path)
+	}
+	return files, nil
+}
+
+// extract writes one member of a zip or gzipped tar archive to path, synced.
+func extract(archive, member, path string) error {
+	f, err := os.Open(archive)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
+	defer func() { _ = f.Close() }()
+	open := tarMember
+	if magic, _ := bufio.NewReader(f).Peek(2); string(magic) == "PK" {
+		open = zipMember
+	}
+	r, err := open(f, member)
 	if err != nil {
 		return err
 	}
-	for t := tar.NewReader(z); ; {
-		h, err := t.Next()
-		if err == io.EOF {
-			return nil
+	to, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(to, r)
+	return errors.Join(err, to.Sync(), to.Close())
+}
+
+func zipMember(f *os.File, member string) (io.Reader, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	archive, err := zip.NewReader(f, info.Size())
+	if err != nil {
+		return nil, err
+	}
+	return archive.Open(member)
+}
+
+func tarMember(f *os.File, member string) (io.Reader, error) {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	unzipped, err := gzip.NewReader(f)
+	if err != nil {
+		return nil, err
+	}
+	archive := tar.NewReader(unzipped)
+	for {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("%s is not in it", member)
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if err := visit(h.Name, t); err != nil {
-			return err
+		if strings.TrimPrefix(header.Name, "./") == member && header.Typeflag == tar.TypeReg {
+			return archive, nil
 		}
 	}
-}
-
-func writeChecked(path, sum string, r io.Reader) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	h := sha256.New()
-	_, err = io.Copy(io.MultiWriter(f, h), r)
-	if err := errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != sum {
-		return fmt.Errorf("%s has SHA-256 %s, pinned is %s; refused", filepath.Base(path), got, sum)
-	}
-	return nil
-}
-
-func fileSum(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }

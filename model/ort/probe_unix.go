@@ -1,35 +1,39 @@
-//go:build !windows
+//go:build unix
 
 package ort
 
 /*
 #cgo LDFLAGS: -ldl
+#define _GNU_SOURCE // dladdr
 #include <dlfcn.h>
-#include <signal.h>
-#include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
-// The head of OrtApiBase, which no version changes.
+// The head of OrtApiBase, which is the same in every version.
 typedef struct {
-	const void *(*get_api)(uint32_t);
+	const void *(*get_api)(unsigned version);
 	const char *(*version)(void);
 } api_base;
 
-static const char *library_version(void *handle) {
+// probe loads the library, copies its version and the path that it was loaded
+// from, and unloads it. It returns 0, or 1 when it cannot be loaded, or 2 when
+// it is another library; message then says more.
+static int probe(const char *name, char *version, char *path, char *message, size_t size) {
+	void *handle = dlopen(name, RTLD_LAZY | RTLD_LOCAL);
+	if (!handle) {
+		strncpy(message, dlerror(), size - 1);
+		return 1;
+	}
 	api_base *(*base)(void) = (api_base *(*)(void))dlsym(handle, "OrtGetApiBase");
-	return base ? base()->version() : 0;
-}
-
-enum { signals = 32 };
-typedef struct { struct sigaction at[signals]; } handlers;
-
-static void save_handlers(handlers *h) {
-	for (int s = 1; s < signals; s++) sigaction(s, 0, &h->at[s]);
-}
-
-static void restore_handlers(handlers *h) {
-	for (int s = 1; s < signals; s++)
-		if (s != SIGKILL && s != SIGSTOP) sigaction(s, &h->at[s], 0);
+	if (!base) {
+		dlclose(handle);
+		return 2;
+	}
+	Dl_info info;
+	if (dladdr((void *)base, &info) && info.dli_fname) strncpy(path, info.dli_fname, size - 1);
+	strncpy(version, base()->version(), size - 1);
+	dlclose(handle);
+	return 0;
 }
 */
 import "C"
@@ -39,48 +43,21 @@ import (
 	"unsafe"
 )
 
-// libraryVersion loads the shared library at path, asks it for its version
-// and lets it go. The file's name is not trusted.
-func libraryVersion(path string) (string, error) {
-	handle, err := dlopen(path)
-	if err != nil {
-		return "", err
+// probe loads a library, asks it for its version, and unloads it. name is a
+// path, or a bare file name that the system's loader looks up; path is where
+// it was found. Nothing is concluded from the file's name.
+func probe(name string) (version, path string, err error) {
+	const size = 4096
+	buffers := (*[3 * size]C.char)(C.calloc(3, size))
+	defer C.free(unsafe.Pointer(buffers))
+	cname := C.CString(name)
+	defer C.free(unsafe.Pointer(cname))
+	v, p, m := &buffers[0], &buffers[size], &buffers[2*size]
+	switch C.probe(cname, v, p, m, size) {
+	case 1:
+		return "", "", errors.New(C.GoString(m))
+	case 2:
+		return "", "", errNotRuntime
 	}
-	defer C.dlclose(handle)
-	version := C.library_version(handle)
-	if version == nil {
-		return "", errors.New("it is not an ONNX Runtime library (no OrtGetApiBase)")
-	}
-	return C.GoString(version), nil
-}
-
-func dlopen(path string) (unsafe.Pointer, error) {
-	name := C.CString(path)
-	defer C.free(unsafe.Pointer(name))
-	handle := C.dlopen(name, C.RTLD_LAZY|C.RTLD_LOCAL)
-	if handle == nil {
-		return nil, errors.New(C.GoString(C.dlerror()))
-	}
-	return handle, nil
-}
-
-// canLoad returns the loader's message when a shared library, or one that it
-// needs, cannot be loaded.
-func canLoad(path string) error {
-	handle, err := dlopen(path)
-	if err == nil {
-		C.dlclose(handle)
-	}
-	return err
-}
-
-// keepSignals runs f and then puts back the signal handlers that were in
-// place before: the CUDA provider installs its own over Go's, after which
-// SIGTERM would kill the process instead of reaching os/signal.
-func keepSignals(f func() error) error {
-	h := (*C.handlers)(C.malloc(C.sizeof_handlers))
-	defer C.free(unsafe.Pointer(h))
-	C.save_handlers(h)
-	defer C.restore_handlers(h)
-	return f()
+	return C.GoString(v), C.GoString(p), nil
 }

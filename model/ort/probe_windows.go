@@ -1,42 +1,38 @@
 package ort
 
 import (
-	"errors"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/windows"
 )
 
-// libraryVersion loads the DLL at path, asks it for its version and lets it
-// go. The file's name is not trusted.
-func libraryVersion(path string) (string, error) {
-	dll, err := windows.LoadDLL(path)
+// probe loads a library, asks it for its version, and unloads it. name is a
+// path, or a bare file name that the system's loader looks up; path is where
+// it was found. Nothing is concluded from the file's name.
+func probe(name string) (version, path string, err error) {
+	handle, err := windows.LoadLibraryEx(name, 0, windows.LOAD_WITH_ALTERED_SEARCH_PATH)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	defer dll.Release() //nolint:errcheck // only a probe
-	base, err := dll.FindProc("OrtGetApiBase")
+	defer func() { _ = windows.FreeLibrary(handle) }()
+	base, err := windows.GetProcAddress(handle, "OrtGetApiBase")
 	if err != nil {
-		return "", errors.New("it is not an ONNX Runtime library (no OrtGetApiBase)")
+		return "", "", errNotRuntime
 	}
-	// The head of OrtApiBase is two function pointers: GetApi and
-	// GetVersionString.
-	head, _, _ := base.Call()
-	functions := (*[2]uintptr)(*(*unsafe.Pointer)(unsafe.Pointer(&head)))
-	text, _, _ := syscall.SyscallN(functions[1])
-	return windows.BytePtrToString((*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&text)))), nil
+	var buffer [windows.MAX_LONG_PATH]uint16
+	n, err := windows.GetModuleFileName(handle, &buffer[0], uint32(len(buffer)))
+	if err != nil {
+		return "", "", err
+	}
+	return callVersion(base), windows.UTF16ToString(buffer[:n]), nil
 }
 
-// canLoad returns the loader's message when a DLL, or one that it needs,
-// cannot be loaded.
-func canLoad(path string) error {
-	dll, err := windows.LoadDLL(path)
-	if err == nil {
-		err = dll.Release()
-	}
-	return err
+// callVersion calls OrtGetApiBase()->GetVersionString(), the second of the two
+// functions of OrtApiBase in every version.
+func callVersion(base uintptr) string {
+	r, _, _ := syscall.SyscallN(base)
+	functions := *(**[2]uintptr)(unsafe.Pointer(&r)) // C memory: no Go pointer is made from an integer
+	r, _, _ = syscall.SyscallN(functions[1])
+	return windows.BytePtrToString(*(**byte)(unsafe.Pointer(&r)))
 }
-
-// keepSignals runs f; Windows has no signal handlers to keep.
-func keepSignals(f func() error) error { return f() }

@@ -1,105 +1,118 @@
 package ort
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"runtime"
+	"strconv"
 	"strings"
 
-	binding "github.com/yalue/onnxruntime_go"
+	ort "github.com/yalue/onnxruntime_go"
 )
 
-// The execution providers that can be asked for.
+// The execution providers. Auto is CUDA where it works, else CPU.
 const (
+	Auto = "auto"
 	CPU  = "cpu"
 	CUDA = "cuda"
-	Auto = "auto" // CUDA where it works, else CPU
 )
 
-// cudaProvider is the file that holds the CUDA execution provider.
-func cudaProvider() string {
-	if runtime.GOOS == "windows" {
-		return "onnxruntime_providers_cuda.dll"
+// ParseProvider checks the name of a provider; empty means Auto.
+func ParseProvider(s string) (string, error) {
+	switch s {
+	case "":
+		return Auto, nil
+	case Auto, CPU, CUDA:
+		return s, nil
 	}
-	return "libonnxruntime_providers_cuda.so"
+	return "", fmt.Errorf("provider %q: want auto, cpu or cuda", s)
 }
 
-// cudaMissing returns what the CUDA provider lacks on this machine, or nil.
-func cudaMissing(library Library) error {
-	path := filepath.Join(filepath.Dir(library.Path), cudaProvider())
-	if _, err := os.Stat(path); err != nil {
-		return fmt.Errorf("%s is not beside the ONNX Runtime library %s; `evopose runtime --install --provider cuda` installs both",
-			cudaProvider(), library.Path)
+// Providers lists the providers that the loaded library has here: always "cpu",
+// and "cuda" if its libraries load. Init must have been called.
+func Providers() []string {
+	if CheckCUDA(0) != nil {
+		return []string{CPU}
 	}
-	// The provider resolves symbols of the runtime itself once that has
-	// loaded it; libraries that are missing show before.
-	if err := canLoad(path); err != nil && strings.Contains(err.Error(), "cannot open shared object") {
-		return fmt.Errorf("%s cannot be loaded: %w; install CUDA 13 and cuDNN 9 and name their folders in LD_LIBRARY_PATH", cudaProvider(), err)
+	return []string{CPU, CUDA}
+}
+
+// CheckCUDA reports why the CUDA provider cannot be had, nil if its libraries
+// load. Whether a device is there and works shows only when a session opens.
+func CheckCUDA(device int) error {
+	lib, err := hold()
+	if err != nil {
+		return err
+	}
+	defer release()
+	options, err := ort.NewSessionOptions()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = options.Destroy() }()
+	keepSignals(func() { err = appendCUDA(options, device, lib) })
+	return err
+}
+
+// appendCUDA adds the CUDA provider to a session's options. Convolution
+// algorithms are chosen by heuristic: the exhaustive search costs seconds for
+// every new batch size.
+func appendCUDA(options *ort.SessionOptions, device int, lib Library) error {
+	cuda, err := ort.NewCUDAProviderOptions()
+	if err != nil {
+		return cudaError(lib, err)
+	}
+	defer func() { _ = cuda.Destroy() }()
+	err = cuda.Update(map[string]string{
+		"device_id":              strconv.Itoa(device),
+		"cudnn_conv_algo_search": "HEURISTIC",
+	})
+	if err == nil {
+		err = options.AppendExecutionProviderCUDA(cuda)
+	}
+	if err != nil {
+		return cudaError(lib, err)
 	}
 	return nil
 }
 
-// Providers lists the execution providers that work with the loaded library,
-// and why CUDA is not among them if it is not.
-func Providers() (names []string, cudaReason error) {
-	loaded.Lock()
-	library := loaded.library
-	loaded.Unlock()
-	if reason := cudaMissing(library); reason != nil {
-		return []string{CPU}, reason
+// cudaLibrary is the path of the CUDA provider that belongs to a library.
+func cudaLibrary(lib Library) string {
+	name := "libonnxruntime_providers_cuda.so"
+	if libraryName() == "onnxruntime.dll" {
+		name = "onnxruntime_providers_cuda.dll"
 	}
-	return []string{CPU, CUDA}, nil
+	return filepath.Join(filepath.Dir(lib.Path), name)
 }
 
-// addCUDA adds the CUDA provider to a session's options. Heuristic search
-// chooses a convolution algorithm at once for each new batch size, where an
-// exhaustive one would stall the first requests for seconds.
-func addCUDA(o *binding.SessionOptions) error {
-	cuda, err := binding.NewCUDAProviderOptions()
-	if err != nil {
-		return err
+// hasCUDA reports whether the CUDA provider lies beside the library.
+func hasCUDA(lib Library) error {
+	path := cudaLibrary(lib)
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("%s is not beside %s: this is a build of ONNX Runtime without CUDA; "+
+			"`evopose runtime --install --provider cuda` installs one that has it", filepath.Base(path), lib.Path)
 	}
-	defer cuda.Destroy() //nolint:errcheck // the session keeps its own copy
-	if err := cuda.Update(map[string]string{"cudnn_conv_algo_search": "HEURISTIC"}); err != nil {
-		return err
-	}
-	return o.AppendExecutionProviderCUDA(cuda)
+	return nil
 }
 
-// PhysicalCores returns the number of cores that do arithmetic: physical ones,
-// no more than GOMAXPROCS, which follows the container's limit.
-func PhysicalCores() int {
-	limit := runtime.GOMAXPROCS(0)
-	f, err := os.Open("/proc/cpuinfo")
-	if err != nil {
-		return limit
+// cudaError says what is missing: the provider's own library, or one that it
+// needs, in the words of the system's loader.
+func cudaError(lib Library, err error) error {
+	if missing := hasCUDA(lib); missing != nil {
+		return fmt.Errorf("provider cuda: %w (%s)", missing, plain(err))
 	}
-	defer f.Close()
-	if n := countCores(f); n > 0 {
-		return min(n, limit)
-	}
-	return limit
+	return fmt.Errorf("provider cuda: %s cannot be used; it needs the NVIDIA driver, and CUDA and cuDNN "+
+		"in folders that the loader looks in, such as those of LD_LIBRARY_PATH: %s", cudaLibrary(lib), plain(err))
 }
 
-// countCores counts the different (physical id, core id) pairs of
-// /proc/cpuinfo; 0 if it does not tell.
-func countCores(r io.Reader) int {
-	cores := map[[2]string]bool{}
-	var physical string
-	for s := bufio.NewScanner(r); s.Scan(); {
-		key, value, _ := strings.Cut(s.Text(), ":")
-		switch strings.TrimSpace(key) {
-		case "physical id":
-			physical = strings.TrimSpace(value)
-		case "core id":
-			cores[[2]string{physical, strings.TrimSpace(value)}] = true
+// plain drops the source position and function that the library puts before
+// its messages.
+func plain(err error) string {
+	text := err.Error()
+	for _, mark := range []string{" Failed to load library ", " Failed to load shared library ", "CUDA failure ", "CUDNN failure "} {
+		if i := strings.LastIndex(text, mark); i >= 0 {
+			return strings.TrimSpace(text[i:])
 		}
 	}
-	return len(cores)
+	return text
 }
-
-var errClosed = errors.New("the session is closed")

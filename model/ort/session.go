@@ -6,262 +6,299 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
-	binding "github.com/yalue/onnxruntime_go"
+	ort "github.com/yalue/onnxruntime_go"
 
 	"github.com/evopose/evopose/model"
 	"github.com/evopose/evopose/model/onnx"
 )
 
-// Options says how to run a network.
+// Options say how a session runs.
 type Options struct {
-	// Provider is CPU, CUDA or Auto; empty means Auto.
+	// Provider is Auto, CPU or CUDA; empty means Auto. CUDA is an error where
+	// it does not work.
 	Provider string
-	// Threads is the number of intra-op threads; 0: PhysicalCores.
+	// Threads is the number of threads of one run on the CPU; 0 means
+	// PhysicalCores.
 	Threads int
-	// Spin lets idle intra-op threads wait actively between operators: lower
-	// latency, and a busy core while the server is idle.
-	Spin bool
-	// MaxBatch is the largest number of crops of a run to prepare for on
-	// CUDA; 0: 16.
+	// MaxBatch is the most crops of one run of the network; Run splits more. 0
+	// means 16.
 	MaxBatch int
+	// Spin lets the threads wait for the next run in a busy loop. That saves
+	// little time and keeps the processor busy after each run, so it is off by
+	// default; within a run they always spin.
+	Spin bool
+	// Device is the number of the CUDA device.
+	Device int
 }
 
-// Session is a network under ONNX Runtime; it implements model.Runner.
+const defaultMaxBatch = 16
+
+// Session is a network that ONNX Runtime runs. It implements model.Runner.
 type Session struct {
 	card     model.Card
 	provider string
 	reason   string
-	buckets  []int // batch sizes that CUDA runs at; nil: any
-	padding  sync.Pool
+	max      int
+	sizes    []int // the batch sizes that run, ascending; empty: any up to max
 
-	mu      sync.RWMutex // held for reading during a run
-	session *binding.DynamicAdvancedSession
+	mu      sync.RWMutex // held for reading by the runs in flight
+	session *ort.DynamicAdvancedSession
+	padded  sync.Pool // *buffers for the largest size
 }
 
-// Open prepares an ONNX network that Export wrote for running. The card must
-// have the file's input and heatmap size. Init comes first.
+var _ model.Runner = (*Session)(nil)
+
+// Open opens a network from the bytes of an ONNX file. Its input and output
+// must be "image" [N,3,H,W] and "heatmaps" [N,17,h,w], float32, with the
+// card's sizes. Init must have been called.
+//
+// On CUDA each batch size is run once, since the first run of a size is slow.
 func Open(data []byte, card model.Card, o Options) (*Session, error) {
-	if err := checkShapes(data, card); err != nil {
-		return nil, fmt.Errorf("model %s: %w", card.Name, err)
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
 	}
-	s := &Session{card: card}
-	var err error
-	switch o.Provider {
-	case CPU:
-		s.provider, s.reason = CPU, "asked for"
-		err = s.open(data, o)
-	case CUDA:
-		s.provider, s.reason = CUDA, "asked for"
-		err = s.openCUDA(data, o)
-	case Auto, "":
-		err = s.openAuto(data, o)
-	default:
-		err = fmt.Errorf("provider %q: want %s, %s or %s", o.Provider, Auto, CPU, CUDA)
+	lib, err := hold()
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{card: card, max: o.MaxBatch}
+	err = checkGraph(data, card)
+	if err == nil {
+		keepSignals(func() { err = s.open(data, o, lib) })
 	}
 	if err != nil {
+		release()
 		return nil, fmt.Errorf("model %s: %w", card.Name, err)
 	}
 	return s, nil
 }
 
-func (s *Session) openAuto(data []byte, o Options) error {
-	s.provider, s.reason = CUDA, "CUDA works on this machine"
-	err := s.openCUDA(data, o)
-	if err == nil {
-		return nil
+func (o Options) withDefaults() (Options, error) {
+	provider, err := ParseProvider(o.Provider)
+	if err != nil {
+		return o, err
 	}
-	s.provider, s.reason, s.buckets = CPU, "CUDA is not available: "+err.Error(), nil
-	return s.open(data, o)
-}
-
-// openCUDA opens the session on CUDA and runs it once at each batch size that
-// will be used, so that no request waits for cuDNN's preparations.
-func (s *Session) openCUDA(data []byte, o Options) error {
-	loaded.Lock()
-	missing := cudaMissing(loaded.library)
-	loaded.Unlock()
-	if missing != nil {
-		return fmt.Errorf("provider cuda: %w", missing)
+	o.Provider = provider
+	if o.Threads < 0 || o.MaxBatch < 0 || o.Device < 0 {
+		return o, fmt.Errorf("threads %d, batch %d, device %d: want 0 or more", o.Threads, o.MaxBatch, o.Device)
+	}
+	if o.Threads == 0 {
+		o.Threads = PhysicalCores()
 	}
 	if o.MaxBatch == 0 {
-		o.MaxBatch = 16
+		o.MaxBatch = defaultMaxBatch
 	}
-	for n := 1; n < o.MaxBatch; n *= 2 {
-		s.buckets = append(s.buckets, n)
+	return o, nil
+}
+
+// open chooses the provider: CUDA is tried unless the CPU was asked for.
+func (s *Session) open(data []byte, o Options, lib Library) error {
+	if o.Provider == CPU {
+		s.reason = "asked for"
+		return s.openCPU(data, o)
 	}
-	s.buckets = append(s.buckets, o.MaxBatch)
-	err := keepSignals(func() error {
-		if err := s.open(data, o); err != nil {
-			return err
+	err := s.openCUDA(data, o, lib)
+	if err == nil {
+		s.reason = "asked for"
+		if o.Provider == Auto {
+			s.reason = fmt.Sprintf("auto: CUDA device %d works", o.Device)
 		}
-		return s.warm()
+		return nil
+	}
+	if o.Provider == CUDA {
+		return err
+	}
+	s.reason = "auto: " + err.Error()
+	return s.openCPU(data, o)
+}
+
+func (s *Session) openCPU(data []byte, o Options) (err error) {
+	s.provider, s.sizes = CPU, nil
+	s.session, err = newSession(data, o, func(*ort.SessionOptions) error { return nil })
+	return err
+}
+
+// openCUDA creates the session and runs each of its batch sizes once.
+func (s *Session) openCUDA(data []byte, o Options, lib Library) (err error) {
+	s.provider, s.sizes = CUDA, batchSizes(s.max)
+	s.session, err = newSession(data, o, func(options *ort.SessionOptions) error {
+		return appendCUDA(options, o.Device, lib)
 	})
 	if err != nil {
-		return fmt.Errorf("provider cuda: %w", errors.Join(err, s.Close()))
+		if !strings.HasPrefix(err.Error(), "provider cuda:") {
+			err = fmt.Errorf("provider cuda: device %d: %s", o.Device, plain(err))
+		}
+		return err
 	}
-	return nil
-}
-
-func (s *Session) warm() error {
-	for _, n := range s.buckets {
-		in := make([]float32, n*3*s.card.Input.Area())
-		out := make([]float32, n*model.Keypoints*s.card.Heatmap.Area())
-		if err := s.Run(in, out); err != nil {
-			return err
+	for _, n := range s.sizes {
+		b := s.newBuffers(n)
+		if err := s.runExact(b.crops, b.heatmaps, n); err != nil {
+			err = fmt.Errorf("provider cuda: the first run of %d crops: %s", n, plain(err))
+			return errors.Join(err, s.session.Destroy())
 		}
 	}
 	return nil
 }
 
-func (s *Session) open(data []byte, o Options) error {
-	options, err := binding.NewSessionOptions()
+// batchSizes returns the powers of two below most, and most.
+func batchSizes(most int) (sizes []int) {
+	for n := 1; n < most; n *= 2 {
+		sizes = append(sizes, n)
+	}
+	return append(sizes, most)
+}
+
+// newSession creates a session; add adds its execution provider.
+func newSession(data []byte, o Options, add func(*ort.SessionOptions) error) (*ort.DynamicAdvancedSession, error) {
+	options, err := ort.NewSessionOptions()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer options.Destroy() //nolint:errcheck // the session keeps its own copy
-	if err := configure(options, s.provider, o); err != nil {
-		return err
-	}
-	s.session, err = binding.NewDynamicAdvancedSessionWithONNXData(data, []string{onnx.InputName}, []string{onnx.OutputName}, options)
-	return err
-}
-
-func configure(options *binding.SessionOptions, provider string, o Options) error {
-	threads := o.Threads
-	if threads == 0 {
-		threads = PhysicalCores()
-	}
-	spin := "0"
-	if o.Spin {
-		spin = "1"
-	}
-	err := errors.Join(
-		options.SetGraphOptimizationLevel(binding.GraphOptimizationLevelEnableAll),
-		options.SetIntraOpNumThreads(threads),
+	defer func() { _ = options.Destroy() }() // the session has its own copy
+	spin := map[bool]string{true: "0", false: "1"}[o.Spin]
+	err = errors.Join(
+		options.SetGraphOptimizationLevel(ort.GraphOptimizationLevelEnableAll),
+		options.SetLogSeverityLevel(ort.LoggingLevelError),
+		options.SetIntraOpNumThreads(o.Threads),
 		options.SetInterOpNumThreads(1),
-		options.AddSessionConfigEntry("session.intra_op.allow_spinning", spin))
-	if err == nil && provider == CUDA {
-		err = addCUDA(options)
+		options.AddSessionConfigEntry("session.force_spinning_stop", spin),
+	)
+	if err == nil {
+		err = add(options)
 	}
-	return err
+	if err != nil {
+		return nil, err
+	}
+	return ort.NewDynamicAdvancedSessionWithONNXData(data, []string{model.InputName}, []string{onnx.OutputName}, options)
 }
 
-// checkShapes compares the file's input and output with the card.
-func checkShapes(data []byte, card model.Card) error {
+// checkGraph compares the graph's input and output with the card.
+func checkGraph(data []byte, card model.Card) error {
 	m, err := onnx.Unmarshal(data)
 	if err != nil {
 		return err
 	}
-	in := describe(onnx.InputName, "N", 3, card.Input)
-	out := describe(onnx.OutputName, "N", model.Keypoints, card.Heatmap)
-	if got := describeAll(m.Graph.Inputs); got != in {
-		return fmt.Errorf("the ONNX file's input is %s, the card says %s", got, in)
-	}
-	if got := describeAll(m.Graph.Outputs); got != out {
-		return fmt.Errorf("the ONNX file's output is %s, the card says %s", got, out)
-	}
-	return nil
+	return errors.Join(
+		checkValue("input", m.Graph.Inputs, model.InputName, 3, card.Input),
+		checkValue("output", m.Graph.Outputs, onnx.OutputName, model.Keypoints, card.Heatmap),
+	)
 }
 
-func describe(name, batch string, channels int, s model.Size) string {
-	return fmt.Sprintf("%s[%s %d %d %d]", name, batch, channels, s.H, s.W)
-}
-
-func describeAll(values []onnx.Value) string {
-	text := ""
+// checkValue wants exactly one float32 tensor of the name, channels and size,
+// with a free number of crops.
+func checkValue(kind string, values []onnx.Value, name string, channels int, size model.Size) error {
+	want := describe(onnx.Value{Name: name, Type: onnx.Float,
+		Dims: []onnx.Dim{{Param: "N"}, {Size: int64(channels)}, {Size: int64(size.H)}, {Size: int64(size.W)}}})
+	var got []string
 	for _, v := range values {
-		dims := make([]string, len(v.Dims))
-		for i, d := range v.Dims {
-			dims[i] = d.Param
-			if d.Param == "" {
-				dims[i] = strconv.FormatInt(d.Size, 10)
-			}
-		}
-		text += fmt.Sprintf("%s%v", v.Name, dims)
+		got = append(got, describe(v))
 	}
-	return text
+	if len(got) == 1 && got[0] == want {
+		return nil
+	}
+	return fmt.Errorf("its %s is %s; the card needs %s", kind, strings.Join(got, ", "), want)
+}
+
+// describe writes a value like "image float32 [N 3 256 192]".
+func describe(v onnx.Value) string {
+	dims := make([]string, len(v.Dims))
+	for i, d := range v.Dims {
+		dims[i] = strconv.FormatInt(d.Size, 10)
+		if d.Param != "" {
+			dims[i] = "N" // whatever its name is
+		}
+	}
+	types := map[onnx.DataType]string{onnx.Float: "float32", onnx.Float16: "float16", onnx.Int64: "int64"}
+	return fmt.Sprintf("%s %s %v", v.Name, types[v.Type], dims)
 }
 
 // Card implements model.Runner.
 func (s *Session) Card() model.Card { return s.card }
 
-// Provider implements model.Runner.
+// Provider implements model.Runner: CPU or CUDA.
 func (s *Session) Provider() string { return s.provider }
 
-// ProviderReason tells why that provider was chosen.
+// ProviderReason says why that provider was chosen.
 func (s *Session) ProviderReason() string { return s.reason }
 
-// Run implements model.Runner.
+// Run implements model.Runner. It is safe for concurrent use.
 func (s *Session) Run(crops, heatmaps []float32) error {
 	in, out := 3*s.card.Input.Area(), model.Keypoints*s.card.Heatmap.Area()
 	n := len(crops) / in
-	if n < 1 || len(crops) != n*in || len(heatmaps) != n*out {
-		return fmt.Errorf("model %s: %d input and %d output values; a crop has %d and %d", s.card.Name, len(crops), len(heatmaps), in, out)
+	if n == 0 || len(crops) != n*in || len(heatmaps) != n*out {
+		return fmt.Errorf("model %s: %d values in and %d out: want %d and %d for each crop, and one crop at least",
+			s.card.Name, len(crops), len(heatmaps), in, out)
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.session == nil {
-		return fmt.Errorf("model %s: %w", s.card.Name, errClosed)
+		return fmt.Errorf("model %s: the session is closed", s.card.Name)
 	}
-	if padded := s.bucket(n); padded != n {
-		return s.runPadded(crops, heatmaps, padded)
+	for i := 0; i < n; i += s.max {
+		j := min(n, i+s.max)
+		if err := s.runPadded(crops[i*in:j*in], heatmaps[i*out:j*out], j-i); err != nil {
+			return fmt.Errorf("model %s: run of %d crops: %w", s.card.Name, j-i, err)
+		}
 	}
-	return s.run(crops, heatmaps, n)
-}
-
-// bucket returns the batch size to run n crops at.
-func (s *Session) bucket(n int) int {
-	if i, _ := slices.BinarySearch(s.buckets, n); i < len(s.buckets) {
-		return s.buckets[i]
-	}
-	return n
-}
-
-// runPadded runs a larger batch whose last crops are zero.
-func (s *Session) runPadded(crops, heatmaps []float32, n int) error {
-	in, out := n*3*s.card.Input.Area(), n*model.Keypoints*s.card.Heatmap.Area()
-	buffer, _ := s.padding.Get().(*[]float32)
-	if buffer == nil || len(*buffer) < in+out {
-		fresh := make([]float32, in+out)
-		buffer = &fresh
-	}
-	defer s.padding.Put(buffer)
-	input, output := (*buffer)[:in], (*buffer)[in:in+out]
-	clear(input[copy(input, crops):])
-	if err := s.run(input, output, n); err != nil {
-		return err
-	}
-	copy(heatmaps, output)
 	return nil
 }
 
-// run hands the slices to the runtime as they are; they are pinned meanwhile,
-// as the C side holds pointers to them for longer than one call.
-func (s *Session) run(crops, heatmaps []float32, n int) error {
-	var pins runtime.Pinner
-	defer pins.Unpin()
-	pins.Pin(&crops[0])
-	pins.Pin(&heatmaps[0])
-	input, err := tensor(crops, n, 3, s.card.Input)
+// runPadded runs n crops as the next larger batch size that is warm.
+func (s *Session) runPadded(crops, heatmaps []float32, n int) error {
+	size := n
+	if i, found := slices.BinarySearch(s.sizes, n); !found && s.sizes != nil {
+		size = s.sizes[i]
+	}
+	if size == n {
+		return s.runExact(crops, heatmaps, n)
+	}
+	b, _ := s.padded.Get().(*buffers)
+	if b == nil {
+		b = s.newBuffers(s.max)
+	}
+	defer s.padded.Put(b)
+	in, out := len(crops)/n, len(heatmaps)/n
+	copy(b.crops, crops)
+	clear(b.crops[n*in : size*in])
+	err := s.runExact(b.crops[:size*in], b.heatmaps[:size*out], size)
+	copy(heatmaps, b.heatmaps)
+	return err
+}
+
+// buffers hold a padded batch.
+type buffers struct{ crops, heatmaps []float32 }
+
+func (s *Session) newBuffers(n int) *buffers {
+	return &buffers{make([]float32, n*3*s.card.Input.Area()), make([]float32, n*model.Keypoints*s.card.Heatmap.Area())}
+}
+
+// runExact runs n crops on the caller's own slices: nothing is copied. The
+// tensors keep pointers to them in C memory, so they are pinned meanwhile.
+func (s *Session) runExact(crops, heatmaps []float32, n int) (err error) {
+	var pinner runtime.Pinner
+	defer pinner.Unpin()
+	pinner.Pin(&crops[0])
+	pinner.Pin(&heatmaps[0])
+	in, out := s.card.Input, s.card.Heatmap
+	input, err := ort.NewTensor(ort.NewShape(int64(n), 3, int64(in.H), int64(in.W)), crops)
 	if err != nil {
 		return err
 	}
-	defer input.Destroy() //nolint:errcheck // frees only the header
-	output, err := tensor(heatmaps, n, model.Keypoints, s.card.Heatmap)
+	defer func() { err = errors.Join(err, input.Destroy()) }()
+	output, err := ort.NewTensor(ort.NewShape(int64(n), model.Keypoints, int64(out.H), int64(out.W)), heatmaps)
 	if err != nil {
 		return err
 	}
-	defer output.Destroy() //nolint:errcheck // frees only the header
-	return s.session.Run([]binding.Value{input}, []binding.Value{output})
+	defer func() { err = errors.Join(err, output.Destroy()) }()
+	return s.session.Run([]ort.Value{input}, []ort.Value{output})
 }
 
-func tensor(data []float32, n, channels int, size model.Size) (*binding.Tensor[float32], error) {
-	return binding.NewTensor(binding.NewShape(int64(n), int64(channels), int64(size.H), int64(size.W)), data)
-}
-
-// Close implements model.Runner: it waits for the runs in flight.
+// Close waits for the runs in flight and then destroys the session; a second
+// call does nothing.
 func (s *Session) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -270,5 +307,6 @@ func (s *Session) Close() error {
 	}
 	err := s.session.Destroy()
 	s.session = nil
+	release()
 	return err
 }

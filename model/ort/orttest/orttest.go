@@ -1,4 +1,4 @@
-// Package orttest opens networks on the real ONNX Runtime in tests.
+// Package orttest gives tests the real ONNX Runtime.
 package orttest
 
 import (
@@ -9,22 +9,27 @@ import (
 	"github.com/evopose/evopose/model/ort"
 )
 
-// Init loads ONNX Runtime, installing it into the user's cache if need be; it
-// fails the test when it cannot be had.
+// Init loads ONNX Runtime, after installing it if there is none. A test that
+// cannot have it fails: without the runtime nothing is tested.
 func Init(t testing.TB) ort.Library {
 	t.Helper()
-	library, err := ort.Init(t.Context(), ort.LibraryOptions{Install: true, Progress: os.Stderr})
+	lib, err := ort.Init(t.Context(), ort.LibraryOptions{Install: true, Progress: os.Stderr})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return library
+	return lib
 }
 
-// Open runs a network on the CPU until the test ends.
-func Open(t testing.TB, data []byte, card model.Card) *ort.Session {
+// Open opens a network on the CPU, or with the options given instead, until
+// the test ends.
+func Open(t testing.TB, onnx []byte, card model.Card, options ...ort.Options) *ort.Session {
 	t.Helper()
 	Init(t)
-	s, err := ort.Open(data, card, ort.Options{Provider: ort.CPU})
+	o := ort.Options{Provider: ort.CPU}
+	if len(options) > 0 {
+		o = options[0]
+	}
+	s, err := ort.Open(onnx, card, o)
 	if err != nil {
 		t.Fatal(err)
 	}
