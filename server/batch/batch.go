@@ -18,7 +18,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/evopose/evopose/model"
@@ -42,8 +41,8 @@ type Options struct {
 	// Delay is how long the first waiting crop may wait for company while the
 	// network is idle; 0 means that an idle network starts at once.
 	Delay time.Duration
-	// Queue is the largest number of admitted crops that are not yet in a run;
-	// 0 means 16*Max.
+	// Queue is the largest number of admitted crops that are not yet in a run,
+	// those being prepared included; 0 means 16*Max.
 	Queue int
 	// OnRun is called after each run with its number of crops and duration,
 	// from one goroutine; it must be quick. Nil means none.
@@ -85,7 +84,7 @@ type Batcher struct {
 
 	mu      sync.Mutex
 	queue   []*place // admitted, not yet gathered; in order of arrival
-	waiting int      // crops that hold a place: queued and gathered
+	waiting int      // places taken: reserved, queued and gathered
 	running bool
 	closed  bool
 	filling *input
@@ -115,8 +114,8 @@ func New(r model.Runner, o Options) *Batcher {
 	return b
 }
 
-// Len returns the number of crops that wait for a run; it never exceeds
-// Options.Queue.
+// Len returns the number of crops that are being prepared or wait for a run;
+// it never exceeds Options.Queue.
 func (b *Batcher) Len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -124,40 +123,55 @@ func (b *Batcher) Len() int {
 }
 
 // Infer computes the heatmaps of one crop and returns when they are written.
-// See InferAll.
+// See InferPrepared.
 func (b *Batcher) Infer(ctx context.Context, crop, heatmaps []float32) (Timing, error) {
 	return b.InferAll(ctx, [][]float32{crop}, [][]float32{heatmaps})
 }
 
-// InferAll computes the heatmaps of several crops (each NCHW RGB, 3*H*W
-// values) into heatmaps (each 17*h*w values). Either all crops are admitted to
-// the queue or none.
+// InferAll computes the heatmaps of several crops. See InferPrepared.
+func (b *Batcher) InferAll(ctx context.Context, crops, heatmaps [][]float32) (Timing, error) {
+	return b.InferPrepared(ctx, len(crops), func() ([][]float32, [][]float32) { return crops, heatmaps })
+}
+
+// InferPrepared computes the heatmaps of n crops. Either all are admitted to
+// the queue or none. Only when they are, prepare makes them and the slices to
+// write to, so that the crops in memory are never more than the queue holds,
+// and no work goes into crops that are refused. Each crop is NCHW RGB, 3*H*W
+// values, and each of heatmaps 17*h*w values.
 //
 // When ctx ends first it returns ctx's error at once: crops that wait give
 // their places back and are not run, the results of those inside a run are
 // discarded. Other errors: ErrQueueFull, ErrTooMany, ErrClosed, a slice of
 // the wrong length, or the error of a run that one of the crops was in. After
 // an error the contents of heatmaps are unspecified.
-func (b *Batcher) InferAll(ctx context.Context, crops, heatmaps [][]float32) (Timing, error) {
-	if err := b.check(crops, heatmaps); err != nil {
+func (b *Batcher) InferPrepared(ctx context.Context, n int, prepare func() (crops, heatmaps [][]float32)) (Timing, error) {
+	if err := ctx.Err(); err != nil || n == 0 {
 		return Timing{}, err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := b.reserve(n); err != nil {
 		return Timing{}, err
 	}
-	if len(crops) == 0 {
-		return Timing{}, nil
+	reserved := true
+	defer func() {
+		if reserved { // prepare panicked, or what it made was refused
+			b.giveBack(n)
+		}
+	}()
+	crops, heatmaps := prepare()
+	if err := b.check(n, crops, heatmaps); err != nil {
+		return Timing{}, err
 	}
 	q := newRequest(ctx, crops)
-	if err := b.admit(q); err != nil {
+	if err := b.enqueue(q); err != nil {
 		return Timing{}, err
 	}
+	reserved = false
 	return b.await(q, heatmaps)
 }
 
-func (b *Batcher) check(crops, heatmaps [][]float32) error {
-	if len(crops) != len(heatmaps) {
-		return fmt.Errorf("batch: %d crops, but %d heatmaps to fill", len(crops), len(heatmaps))
+func (b *Batcher) check(n int, crops, heatmaps [][]float32) error {
+	if len(crops) != n || len(heatmaps) != n {
+		return fmt.Errorf("batch: %d crops and %d heatmaps to fill, want %d of each", len(crops), len(heatmaps), n)
 	}
 	for i := range crops {
 		if len(crops[i]) != b.cropLen {
@@ -167,23 +181,38 @@ func (b *Batcher) check(crops, heatmaps [][]float32) error {
 			return fmt.Errorf("batch: heatmaps %d have %d values, want %d", i, len(heatmaps[i]), b.mapLen)
 		}
 	}
-	if len(crops) > b.options.Queue {
-		return fmt.Errorf("%w: %d crops, queue %d", ErrTooMany, len(crops), b.options.Queue)
-	}
 	return nil
 }
 
-// admit puts all crops of q in the queue, or none.
-func (b *Batcher) admit(q *request) error {
+// reserve takes n places of the queue, or none.
+func (b *Batcher) reserve(n int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
 	case b.closed:
 		return ErrClosed
-	case b.waiting+len(q.places) > b.options.Queue:
+	case n > b.options.Queue:
+		return fmt.Errorf("%w: %d crops, queue %d", ErrTooMany, n, b.options.Queue)
+	case b.waiting+n > b.options.Queue:
 		return ErrQueueFull
 	}
-	b.waiting += len(q.places)
+	b.waiting += n
+	return nil
+}
+
+func (b *Batcher) giveBack(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.waiting -= n
+}
+
+// enqueue puts all crops of q on their reserved places.
+func (b *Batcher) enqueue(q *request) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return ErrClosed
+	}
 	for i := range q.places {
 		b.queue = append(b.queue, &q.places[i])
 	}
@@ -300,83 +329,4 @@ func (b *Batcher) release(o *output) {
 	if o != nil && o.users.Add(-1) == 0 {
 		b.poke()
 	}
-}
-
-// state is where a crop stands; it is guarded by Batcher.mu.
-type state uint8
-
-const (
-	waits   state = iota // holds a place: queued or gathered
-	entered              // is in a run, or was
-	gone                 // was dropped before it entered a run
-)
-
-// place is one crop of a request.
-type place struct {
-	request *request
-	index   int
-	state   state
-}
-
-// request is one call of InferAll.
-type request struct {
-	ctx     context.Context
-	arrived time.Time
-	places  []place
-	done    chan result // holds a result for every place, so sending never blocks
-
-	mu    sync.Mutex
-	crops [][]float32
-	left  bool // the caller has gone: read none of crops, send no result
-}
-
-func newRequest(ctx context.Context, crops [][]float32) *request {
-	q := &request{
-		ctx:     ctx,
-		arrived: time.Now(),
-		places:  make([]place, len(crops)),
-		done:    make(chan result, len(crops)),
-		crops:   crops,
-	}
-	for i := range q.places {
-		q.places[i] = place{request: q, index: i}
-	}
-	return q
-}
-
-// read copies a crop to dst, unless the caller has gone.
-func (q *request) read(index int, dst []float32) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if !q.left {
-		copy(dst, q.crops[index])
-	}
-}
-
-// deliver sends a result and reports whether the caller is still there.
-func (q *request) deliver(r result) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.left {
-		return false
-	}
-	q.done <- r
-	return true
-}
-
-// result is the outcome of one crop: its heatmaps are those of slot in out,
-// which the receiver must release.
-type result struct {
-	index        int
-	out          *output
-	slot         int
-	size         int
-	began, ended time.Time
-	err          error
-}
-
-// output is the output tensor of one run; it is free when it has no users.
-type output struct {
-	maps  []float32
-	users atomic.Int32
 }

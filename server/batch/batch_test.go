@@ -195,7 +195,7 @@ func TestWrongArguments(t *testing.T) {
 			crops, heatmaps [][]float32
 			want            string
 		}{
-			"counts":   {[][]float32{crop(1)}, maps(2), "1 crops, but 2 heatmaps"},
+			"counts":   {[][]float32{crop(1)}, maps(2), "1 crops and 2 heatmaps to fill"},
 			"crop":     {[][]float32{crop(1), crop(2)[1:]}, maps(2), "crop 1 has 23 values, want 24"},
 			"heatmaps": {[][]float32{crop(1)}, [][]float32{nil}, "heatmaps 0 have 0 values, want 34"},
 			"many":     {[][]float32{crop(1), crop(1), crop(1), crop(1), crop(1)}, maps(5), "5 crops, queue 4"},
@@ -207,6 +207,44 @@ func TestWrongArguments(t *testing.T) {
 		}
 		if timing, err := b.InferAll(t.Context(), nil, nil); err != nil || timing != (Timing{}) {
 			t.Errorf("no crops: %v %v", timing, err)
+		}
+	})
+}
+
+// Crops are prepared only when they are admitted, hold their places meanwhile,
+// and give them back when preparing fails.
+func TestPreparedAfterAdmission(t *testing.T) {
+	bubble(t, Options{Max: 2, Queue: 3}, newFake(ms), func(t *testing.T, b *Batcher) {
+		heatmaps := maps(3)
+		_, err := b.InferPrepared(t.Context(), 3, func() ([][]float32, [][]float32) {
+			if b.Len() != 3 {
+				t.Errorf("%d places taken while preparing, want 3", b.Len())
+			}
+			_, err := b.InferPrepared(t.Context(), 1, func() ([][]float32, [][]float32) {
+				t.Error("refused crops were prepared")
+				return nil, nil
+			})
+			if !errors.Is(err, ErrQueueFull) {
+				t.Errorf("error %v", err)
+			}
+			return [][]float32{crop(1), crop(2), crop(3)}, heatmaps
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range heatmaps {
+			own(t, i+1, heatmaps[i])
+		}
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("the panic was swallowed")
+				}
+			}()
+			b.InferPrepared(t.Context(), 2, func() ([][]float32, [][]float32) { panic("bad picture") })
+		}()
+		if b.Len() != 0 {
+			t.Errorf("%d places taken after a panic", b.Len())
 		}
 	})
 }

@@ -174,6 +174,20 @@ func TestCloseDrains(t *testing.T) {
 	wantRuns(t, r, 2, 2, 1)
 }
 
+// Crops that were being prepared when the batcher was closed are refused.
+func TestCloseWhilePreparing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(newFake(ms), Options{Max: 2})
+		_, err := b.InferPrepared(t.Context(), 1, func() ([][]float32, [][]float32) {
+			closeNow(t, b)
+			return [][]float32{crop(1)}, maps(1)
+		})
+		if !errors.Is(err, ErrClosed) || b.Len() != 0 {
+			t.Errorf("error %v, %d places taken", err, b.Len())
+		}
+	})
+}
+
 func TestCloseGivesUp(t *testing.T) {
 	r := newFake(10 * ms)
 	synctest.Test(t, func(t *testing.T) {
