@@ -36,6 +36,14 @@ func TestRateBetween(t *testing.T) {
 	}
 }
 
+func TestNthAfter(t *testing.T) {
+	at := func(s int64) time.Time { return time.Unix(s, 0) }
+	ends := []runEnd{{at(1), 1}, {at(2), 1}, {at(3), 1}, {at(5), 1}}
+	if got := nthAfter(ends, at(1), 3); got != at(5) {
+		t.Errorf("%v", got)
+	}
+}
+
 func TestParseTiming(t *testing.T) {
 	got := parseTiming(`decode;dur=1.5, crop;desc="cut";dur=0.25,miss, queue;dur=x,infer;dur=30`)
 	want := []stageTime{{"decode", 1.5}, {"crop", 0.25}, {"infer", 30}}
@@ -54,8 +62,8 @@ func TestPlan(t *testing.T) {
 	}{
 		{10 * time.Second, 20 * time.Millisecond, time.Second, 5},
 		{time.Second, 20 * time.Millisecond, 500 * time.Millisecond, 1},
-		{10 * time.Second, time.Second, 8 * time.Second, 1}, // a slow network gets the runs it needs
-		{60 * time.Second, time.Second, 10 * time.Second, 3},
+		{10 * time.Second, time.Second, 6 * time.Second, 1}, // a slow network gets the runs it needs
+		{60 * time.Second, time.Second, 6 * time.Second, 5},
 	} {
 		if slice, pairs := plan(c.total, c.run); slice != c.slice || pairs != c.pairs {
 			t.Errorf("%v with runs of %v: %d pairs of %v, want %d of %v", c.total, c.run, pairs, slice, c.pairs, c.slice)

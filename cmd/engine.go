@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,7 +12,6 @@ import (
 	"time"
 
 	"github.com/evopose/evopose/model"
-	"github.com/evopose/evopose/model/onnx"
 	"github.com/evopose/evopose/model/ort"
 	"github.com/evopose/evopose/models"
 	"github.com/evopose/evopose/server/batch"
@@ -40,7 +40,7 @@ type engine struct {
 // progress, when there is none), reads the models' cards and returns a pool
 // that loads models on demand. The caller closes the pool.
 func openEngine(ctx context.Context, o engineOptions, progress io.Writer) (*engine, error) {
-	registry, err := model.OpenCheckedRegistry(o.ModelsDir, onnx.Check, models.Builtin()...)
+	registry, err := models.Open(o.ModelsDir)
 	if err != nil {
 		return nil, err
 	}
@@ -122,8 +122,5 @@ func (f *engineFlags) load(c *cobra.Command) (*engine, *pose.Model, error) {
 
 // joinClose closes the engine after an error, which it returns.
 func joinClose(err error, e *engine) error {
-	if cerr := e.close(); cerr != nil {
-		return fmt.Errorf("%w (and closing: %v)", err, cerr)
-	}
-	return err
+	return errors.Join(err, e.close())
 }

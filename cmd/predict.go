@@ -3,7 +3,7 @@ package cmd
 import (
 	"fmt"
 	"os"
-	"strings"
+	"slices"
 
 	"github.com/evopose/evopose/postprocess"
 	"github.com/evopose/evopose/preprocess"
@@ -71,8 +71,8 @@ func (f *predictFlags) check(files []string) (boxesOf, error) {
 	if err := f.options.Validate(); err != nil {
 		return nil, usageError{err}
 	}
-	if stdin := strings.Count(" "+strings.Join(files, " ")+" ", " - "); stdin > 1 {
-		return nil, usagef("standard input (-) is given %d times", stdin)
+	if first := slices.Index(files, "-"); first >= 0 && slices.Contains(files[first+1:], "-") {
+		return nil, usagef("standard input (-) is given more than once")
 	}
 	return f.boxSource()
 }

@@ -266,7 +266,7 @@ func TestPredictUsage(t *testing.T) {
 		`min_score is 2`:          {"--min-score", "2", "a.jpg"},
 		`--provider "tpu"`:        {"--provider", "tpu", "a.jpg"},
 		`--threads "-1"`:          {"--threads", "-1", "a.jpg"},
-		`given 2 times`:           {"-", "a.jpg", "-"},
+		`given more than once`:    {"-", "-"},
 	} {
 		root := newRoot()
 		root.SetArgs(append([]string{"predict"}, args...))

@@ -19,11 +19,11 @@ import (
 	"github.com/evopose/evopose/server/batch"
 )
 
-// Inferer computes the heatmaps of several crops, all admitted together or
-// none; *batch.Batcher is one. When it returns, for whatever reason, it has
-// let go of all slices.
+// Inferer computes the heatmaps of n crops, which prepare makes when all of
+// them are admitted; *batch.Batcher is one. When it returns, for whatever
+// reason, it has let go of all slices.
 type Inferer interface {
-	InferAll(ctx context.Context, crops, heatmaps [][]float32) (batch.Timing, error)
+	InferPrepared(ctx context.Context, n int, prepare func() (crops, heatmaps [][]float32)) (batch.Timing, error)
 }
 
 // Options say how a picture's people are estimated.
@@ -119,21 +119,23 @@ func (e *Estimator) Estimate(ctx context.Context, img *image.NRGBA, boxes []prep
 	if err := preprocess.ValidateBoxes(boxes); err != nil {
 		return nil, Timing{}, BoxError{err}
 	}
-	w := e.newWork(len(boxes), o.Flip)
+	w := &work{affines: make([]preprocess.Affine, len(boxes)), flip: o.Flip}
 	defer e.free(w)
 
 	var t Timing
-	began := time.Now()
-	w.crop(img, boxes, e.input)
-	t.Crop = time.Since(began)
-
-	run, err := e.inferer.InferAll(ctx, w.crops, w.heatmaps)
+	run, err := e.inferer.InferPrepared(ctx, w.count(), func() ([][]float32, [][]float32) {
+		began := time.Now()
+		e.allocate(w)
+		w.crop(img, boxes, e.input)
+		t.Crop = time.Since(began)
+		return w.crops, w.heatmaps
+	})
 	if err != nil {
 		return nil, t, err
 	}
 	t.Queue, t.Infer = run.Queue, run.Run
 
-	began = time.Now()
+	began := time.Now()
 	people := e.people(w, boxes, o)
 	t.Keypoints = time.Since(began)
 	return people, t, nil
@@ -148,19 +150,22 @@ type work struct {
 	flip            bool
 }
 
-func (e *Estimator) newWork(boxes int, flip bool) *work {
-	n := boxes
-	if flip {
-		n *= 2
+// count returns the number of crops.
+func (w *work) count() int {
+	if w.flip {
+		return 2 * len(w.affines)
 	}
-	w := &work{affines: make([]preprocess.Affine, boxes), flip: flip}
-	for range n {
+	return len(w.affines)
+}
+
+// allocate takes the crops' memory out of the pool.
+func (e *Estimator) allocate(w *work) {
+	for range w.count() {
 		b := e.buffers.Get().(*buffer)
 		w.buffers = append(w.buffers, b)
 		w.crops = append(w.crops, b.crop)
 		w.heatmaps = append(w.heatmaps, b.heatmaps)
 	}
-	return w
 }
 
 func (e *Estimator) free(w *work) {

@@ -36,7 +36,11 @@ func picture(seed int) *image.NRGBA {
 // direct is an Inferer that answers with f at once.
 type direct func(i int, crop, heatmaps []float32)
 
-func (f direct) InferAll(_ context.Context, crops, heatmaps [][]float32) (batch.Timing, error) {
+func (f direct) InferPrepared(_ context.Context, n int, prepare func() (crops, heatmaps [][]float32)) (batch.Timing, error) {
+	crops, heatmaps := prepare()
+	if len(crops) != n || len(heatmaps) != n {
+		return batch.Timing{}, fmt.Errorf("%d crops and %d heatmaps, want %d", len(crops), len(heatmaps), n)
+	}
 	for i := range crops {
 		f(i, crops[i], heatmaps[i])
 	}
@@ -237,7 +241,7 @@ func TestAnswerIsAlwaysFinite(t *testing.T) {
 
 type failing struct{ error }
 
-func (f failing) InferAll(context.Context, [][]float32, [][]float32) (batch.Timing, error) {
+func (f failing) InferPrepared(context.Context, int, func() (crops, heatmaps [][]float32)) (batch.Timing, error) {
 	return batch.Timing{}, f.error
 }
 
