@@ -10,6 +10,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -65,7 +66,12 @@ func short(s string) string {
 // readPose reads a pose request of any of the three body forms.
 func readPose(r *http.Request, c *Config, model string) (*poseRequest, error) {
 	v := values{}
-	for name, list := range r.URL.Query() {
+	// Boxes are separated by semicolons, which net/url refuses unescaped.
+	query, err := url.ParseQuery(strings.ReplaceAll(r.URL.RawQuery, ";", "%3B"))
+	if err != nil {
+		return nil, badOption("query", err.Error())
+	}
+	for name, list := range query {
 		for _, value := range list {
 			if err := v.add(name, value); err != nil {
 				return nil, err

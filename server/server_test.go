@@ -54,6 +54,7 @@ func start(t *testing.T, flags map[string]string, before func(int) error) *rig {
 		t.Fatal(err)
 	}
 	card := modeltest.Card()
+	card.SHA256 = "" // the registry computes it
 	registry, err := model.OpenRegistry("", model.Builtin{Card: card, Build: func() ([]byte, error) { return []byte("fake"), nil }})
 	if err != nil {
 		t.Fatal(err)
@@ -106,6 +107,9 @@ func (r *rig) waitReady() *rig {
 	r.t.Helper()
 	for r.server.currentState() == starting {
 		time.Sleep(time.Millisecond)
+	}
+	if s := r.server.currentState(); s != ready {
+		r.t.Fatalf("the server is %s: %v", s, r.stop())
 	}
 	return r
 }
@@ -628,6 +632,7 @@ func BenchmarkPoseRequest(b *testing.B) {
 		b.Fatal(err)
 	}
 	card := modeltest.Card()
+	card.SHA256 = "" // the registry computes it
 	registry, _ := model.OpenRegistry("", model.Builtin{Card: card, Build: func() ([]byte, error) { return []byte("fake"), nil }})
 	metrics := NewMetrics()
 	pool := pose.NewPool(pose.PoolOptions{Registry: registry, Batch: config.Batch, OnRun: metrics.OnRun,
