@@ -118,7 +118,7 @@ func serve(c *cobra.Command, config server.Config, library string) error {
 	if err != nil {
 		return fmt.Errorf("%w; choose another address with --listen", err)
 	}
-	defer listener.Close() //nolint:errcheck // closed by the server already
+	defer listener.Close()
 	metrics := server.NewMetrics()
 	e, err := openEngine(c.Context(), engineOptions{ModelsDir: config.ModelsDir, Provider: config.Provider, Threads: config.Threads,
 		Library: library, Batch: config.Batch, OnRun: metrics.OnRun}, c.ErrOrStderr())

@@ -138,7 +138,7 @@ func authenticate(tokens []string) func(http.Handler) http.Handler {
 			}
 			if len(sums) > 0 && (found == 0 || !strings.EqualFold(scheme, "Bearer")) {
 				w.Header().Set("WWW-Authenticate", "Bearer")
-				return newProblem(http.StatusUnauthorized, "unauthorized", "send a known token: Authorization: Bearer TOKEN")
+				return newProblem(http.StatusUnauthorized, "no_token", "send a known token: Authorization: Bearer TOKEN")
 			}
 			next.ServeHTTP(w, r)
 			return nil

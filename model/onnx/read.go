@@ -70,7 +70,8 @@ func consume(b []byte) (f field, total int) {
 	if n < 0 {
 		return f, n
 	}
-	value, m := b[n:], 0
+	value := b[n:]
+	var m int
 	switch f.kind {
 	case protowire.VarintType:
 		f.integer, m = protowire.ConsumeVarint(value)
