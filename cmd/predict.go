@@ -18,6 +18,7 @@ type predictFlags struct {
 	decode           string
 	json             bool
 	out              string
+	drawScore        float64
 	options          pose.Options
 }
 
@@ -48,6 +49,7 @@ Without boxes the whole picture is one person's box.`,
 	flags.StringVar(&f.boxesFile, "boxes-file", "", "COCO annotation file with the boxes of the pictures, by file name")
 	flags.BoolVar(&f.json, "json", false, "print one JSON object a picture, one a line")
 	flags.StringVar(&f.out, "out", "", "directory for the drawn copies; it is made when absent")
+	flags.Float64Var(&f.drawScore, "draw-score", drawScore, "do not draw keypoints whose score is below this, 0..1")
 	flags.StringVar(&f.decode, "decode", "dark", "how keypoints are read from heatmaps: argmax, quarter or dark")
 	flags.BoolVar(&f.options.Flip, "flip", false, "average with the mirrored picture: slower, a little more accurate")
 	flags.Float64Var(&f.options.MinScore, "min-score", 0, "leave out people whose score is below this, 0..1")
@@ -124,7 +126,7 @@ func runPredict(c *cobra.Command, f *predictFlags, files []string) error {
 }
 
 func (f *predictFlags) predict(c *cobra.Command, m *pose.Model, files []string, boxes boxesOf) error {
-	p := &predictor{estimator: m.Estimator, model: m.Card.Name, options: f.options, boxes: boxes, stdin: c.InOrStdin()}
+	p := &predictor{estimator: m.Estimator, model: m.Card.Name, options: f.options, boxes: boxes, stdin: c.InOrStdin(), drawScore: f.drawScore}
 	if !f.json || f.out != "" {
 		p.drawTo = drawnNames(files, f.out)
 	}

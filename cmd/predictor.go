@@ -45,6 +45,7 @@ type predictor struct {
 	options   pose.Options
 	boxes     boxesOf
 	drawTo    []string // by file; nil: nothing is drawn
+	drawScore float64  // keypoints below it are not drawn
 	stdin     io.Reader
 }
 
@@ -98,7 +99,7 @@ func (p *predictor) one(ctx context.Context, file string, i int) prediction {
 	r := prediction{File: file, Model: p.model, People: people,
 		Image: &imageSize{Width: img.Rect.Dx(), Height: img.Rect.Dy()}}
 	if p.drawTo != nil {
-		postprocess.Draw(img, people, drawScore)
+		postprocess.Draw(img, people, p.drawScore)
 		if err := writePNG(p.drawTo[i], img); err != nil {
 			return prediction{File: file, Error: err.Error()}
 		}
@@ -107,8 +108,8 @@ func (p *predictor) one(ctx context.Context, file string, i int) prediction {
 	return r
 }
 
-// drawScore is the score under which a keypoint is not drawn: that under which
-// it does not count for a person's score.
+// drawScore is the usual score under which a keypoint is not drawn: that under
+// which it does not count for its person's score.
 const drawScore = 0.2
 
 func (p *predictor) estimate(ctx context.Context, file string) (*image.NRGBA, []postprocess.Person, error) {
