@@ -79,7 +79,7 @@ func (f markedFile) check(dir string, whole bool) error {
 	path := filepath.Join(dir, filepath.Base(f.Name))
 	info, err := os.Stat(path)
 	if err != nil {
-		return fmt.Errorf("%s: %v", f.Name, err) // not os.ErrNotExist: the cache is not empty
+		return fmt.Errorf("%s is missing", f.Name) // not os.ErrNotExist: the cache is not empty
 	}
 	if info.Size() != f.Size {
 		return fmt.Errorf("%s has %d bytes, installed were %d", f.Name, info.Size(), f.Size)
