@@ -38,7 +38,12 @@ const (
 	headBlocks  = 3
 	headFilters = 128
 	stemFilters = 32
+	stemStride  = 2
 )
+
+// maxSide is the largest height and width of an input. The published networks
+// end at 512; beyond this the compound scaling gives absurd networks.
+const maxSide = 4096
 
 // Shape is channels, height and width of a layer's output.
 type Shape struct{ C, H, W int }
@@ -74,13 +79,11 @@ func NewNetwork(g Genotype, input Size) (*Network, error) {
 	if err := g.Validate(); err != nil {
 		return nil, err
 	}
-	stride := 2
-	for _, s := range g {
-		stride *= s.Stride
-	}
-	const largest = 4096
-	if input.H <= 0 || input.W <= 0 || input.H > largest || input.W > largest || input.H%stride != 0 || input.W%stride != 0 {
-		return nil, fmt.Errorf("input size %v: height and width must be multiples of %d (the network's stride), up to %d", input, stride, largest)
+	stride := g.TotalStride()
+	for _, side := range []int{input.H, input.W} {
+		if side <= 0 || side > maxSide || side%stride != 0 {
+			return nil, fmt.Errorf("input size %v: height and width must be multiples of %d (the network's stride), up to %d", input, stride, maxSide)
+		}
 	}
 	b := &builder{scale: NewScaling(input), last: InputName, shape: Shape{3, input.H, input.W}}
 	b.stem()
@@ -134,7 +137,7 @@ func (b *builder) normalise(name string, linear bool) {
 }
 
 func (b *builder) stem() {
-	b.conv("stem_conv", Conv, b.scale.Filters(stemFilters), 3, 2, false)
+	b.conv("stem_conv", Conv, b.scale.Filters(stemFilters), 3, stemStride, false)
 	b.normalise("stem", false)
 }
 

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -9,7 +10,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The numbers are those of the paper's table, in Keras's counting.
+func network(t testing.TB, g Genotype, s Size) *Network {
+	t.Helper()
+	n, err := NewNetwork(g, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// The numbers are those of the paper's table, in Keras's counting
+// (design/evopose2d.md, section 1).
 func TestPublishedNetworks(t *testing.T) {
 	for _, tt := range []struct {
 		name             string
@@ -25,10 +36,7 @@ func TestPublishedNetworks(t *testing.T) {
 		{"L", GenotypeS, Size{512, 384}, Size{256, 192}, 14709587, 14566883, 17.59, 0.005},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			n, err := NewNetwork(tt.genotype, tt.input)
-			if err != nil {
-				t.Fatal(err)
-			}
+			n := network(t, tt.genotype, tt.input)
 			total, trainable := n.Parameters()
 			if total != tt.total || trainable != tt.trainable {
 				t.Errorf("parameters %d (%d trainable), want %d (%d)", total, trainable, tt.total, tt.trainable)
@@ -43,166 +51,202 @@ func TestPublishedNetworks(t *testing.T) {
 	}
 }
 
-func TestGenotypeText(t *testing.T) {
-	const text = "3,1,2,1 3,3,3,2 5,2,5,2 3,4,10,2 5,2,14,1 5,4,16,1 3,2,10,1"
-	g, err := ParseGenotype(text)
-	if err != nil || g != GenotypeS || g.String() != text {
-		t.Fatalf("ParseGenotype = %v, %v", g, err)
+// Some layers of S worked out by hand from design/evopose2d.md, section 1:
+// block 2b is number 2, from 0, of 18 (drop-connect 0.2*2/18), its squeeze has
+// int(24/4) = 6 filters, 3x3 stride 2 pads 0 before and 1 after, 5x5 stride 2
+// pads 1 and 2.
+func TestLayersOfS(t *testing.T) {
+	layers := map[string]Layer{}
+	for _, l := range network(t, GenotypeS, Size{256, 192}).Layers {
+		layers[l.Name] = l
 	}
-	for bad, want := range map[string]string{
-		"":                                      "has 0 stages",
-		text + " 3,1,2,1":                       "has 8 stages",
-		strings.Replace(text, "3", "4", 1):      "stage 1: kernel is 4: want one of [3 5]",
-		strings.Replace(text, ",14,", ",0,", 1): "stage 5: filters/8 is 0",
-		strings.Replace(text, "5,4,16,1", "5,4,16,3", 1): "stage 6: stride is 3",
-		strings.Replace(text, "5,4,16,1", "5,9,16,1", 1): "stage 6: repeats is 9",
-		strings.Replace(text, "5,4,16,1", "5,x,16,1", 1): `stage 6: repeats is "x"`,
-		strings.Replace(text, "5,4,16,1", "5,4,16", 1):   "want kernel,repeats,filters/8,stride",
+	for _, want := range []Layer{
+		{Name: "stem_conv", Kind: Conv, Inputs: []string{"image"}, In: Shape{3, 256, 192}, Out: Shape{32, 128, 96},
+			Kernel: 3, Stride: 2, Pads: [4]int{0, 0, 1, 1}},
+		{Name: "stem_swish", Kind: Swish, Inputs: []string{"stem_bn"}, In: Shape{32, 128, 96}, Out: Shape{32, 128, 96}},
+		{Name: "block1a_dwconv", Kind: DepthwiseConv, Inputs: []string{"stem_swish"}, In: Shape{32, 128, 96}, Out: Shape{32, 128, 96},
+			Kernel: 3, Stride: 1, Pads: [4]int{1, 1, 1, 1}},
+		{Name: "block2a_expand_conv", Kind: Conv, Inputs: []string{"block1a_project_bn"}, In: Shape{16, 128, 96}, Out: Shape{96, 128, 96},
+			Kernel: 1, Stride: 1},
+		{Name: "block2b_se_reduce", Kind: Conv, Inputs: []string{"block2b_se_squeeze"}, In: Shape{144, 1, 1}, Out: Shape{6, 1, 1},
+			Kernel: 1, Stride: 1, Bias: true},
+		{Name: "block2b_se_excite", Kind: Multiply, Inputs: []string{"block2b_swish", "block2b_se_sigmoid"}, In: Shape{144, 64, 48}, Out: Shape{144, 64, 48}},
+		{Name: "block2b_add", Kind: Add, Inputs: []string{"block2a_project_bn", "block2b_project_bn"}, In: Shape{24, 64, 48}, Out: Shape{24, 64, 48},
+			DropRate: 0.2 * 2 / 18},
+		{Name: "block3a_dwconv", Kind: DepthwiseConv, Inputs: []string{"block3a_expand_swish"}, In: Shape{144, 64, 48}, Out: Shape{144, 32, 24},
+			Kernel: 5, Stride: 2, Pads: [4]int{1, 1, 2, 2}},
+		{Name: "head_block1_conv", Kind: ConvTranspose, Inputs: []string{"block7b_add"}, In: Shape{80, 16, 12}, Out: Shape{128, 32, 24},
+			Kernel: 3, Stride: 2, Pads: [4]int{0, 0, 1, 1}},
+		{Name: "final_conv", Kind: Conv, Inputs: []string{"head_block3_swish"}, In: Shape{128, 128, 96}, Out: Shape{17, 128, 96},
+			Kernel: 1, Stride: 1, Bias: true},
 	} {
-		if _, err := ParseGenotype(bad); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("ParseGenotype(%q) = %v, want %q in it", bad, err, want)
+		if diff := cmp.Diff(want, layers[want.Name]); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", want.Name, diff)
+		}
+	}
+	for _, absent := range []string{"block1a_expand_conv", "block1a_add", "block2a_add", "block5a_add"} {
+		if _, ok := layers[absent]; ok {
+			t.Errorf("there is a layer %s", absent)
 		}
 	}
 }
 
 func TestInputSizeMustFitStride(t *testing.T) {
-	for _, s := range []Size{{250, 192}, {256, 190}, {0, 192}, {-16, 16}, {8192, 8192}} {
-		if _, err := NewNetwork(GenotypeS, s); err == nil || !strings.Contains(err.Error(), "multiples of 16") {
-			t.Errorf("size %v: error %v", s, err)
+	for _, tt := range []struct {
+		g    Genotype
+		s    Size
+		want string
+	}{
+		{GenotypeS, Size{250, 192}, "input size 250x192: height and width must be multiples of 16"},
+		{GenotypeS, Size{256, 190}, "multiples of 16"},
+		{GenotypeS, Size{0, 192}, "multiples of 16"},
+		{GenotypeS, Size{-16, 16}, "multiples of 16"},
+		{GenotypeS, Size{8192, 8192}, "up to 4096"},
+		{GenotypeXS, Size{272, 192}, "multiples of 32"},
+		{Genotype{}, Size{256, 192}, "stage 1: kernel is 0"},
+	} {
+		if _, err := NewNetwork(tt.g, tt.s); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("size %v: error %v, want %q in it", tt.s, err, tt.want)
 		}
 	}
 }
 
-func TestScaling(t *testing.T) {
-	at224 := NewScaling(Size{224, 224})
-	if at224.Depth != 1 || at224.Width != 1 {
-		t.Fatalf("224 px is the base size, got %+v", at224)
-	}
-	// By hand: 11 -> 8 is more than a tenth less, so 16; 12 rounds up.
-	for n, want := range map[int]int{1: 8, 8: 8, 11: 16, 12: 16, 19: 24, 20: 24, 32: 32} {
-		if got := at224.Filters(n); got != want {
-			t.Errorf("Filters(%d) = %d, want %d", n, got, want)
+// same is checked against its definition: Keras pads so that the output has
+// ceil(in/stride) places, at most one more after than before.
+func TestSame(t *testing.T) {
+	for in := 1; in <= 40; in++ {
+		for kernel := 1; kernel <= 5; kernel += 2 {
+			for stride := 1; stride <= 2; stride++ {
+				out, before, after := same(in, kernel, stride)
+				fits := (in+before+after-kernel)/stride + 1
+				if want := int(math.Ceil(float64(in) / float64(stride))); out != want || fits != want {
+					t.Errorf("in %d k %d s %d: out %d, padded %d, want %d", in, kernel, stride, out, fits, want)
+				}
+				if before < 0 || after-before < 0 || after-before > 1 {
+					t.Errorf("in %d k %d s %d: pads %d, %d", in, kernel, stride, before, after)
+				}
+			}
 		}
 	}
-	for size, want := range map[int]float64{224: 0.2, 240: 0.2, 241: 0.3, 448: 0.4, 512: 0.5} {
-		if got := NewScaling(Size{size, size}).DropConnect; got != want {
-			t.Errorf("drop-connect at %d = %v, want %v", size, got, want)
+	if _, before, after := same(256, 3, 2); before != 0 || after != 1 {
+		t.Errorf("3x3 stride 2 on 256: pads %d, %d, want 0, 1", before, after)
+	}
+}
+
+func TestBlockNames(t *testing.T) {
+	for _, tt := range []struct {
+		stage, repeat int
+		want          string
+	}{{0, 0, "block1a"}, {6, 25, "block7z"}, {3, 26, "block4za"}, {3, 53, "block4zzb"}} {
+		if got := blockName(tt.stage, tt.repeat); got != tt.want {
+			t.Errorf("%d, %d: %s, want %s", tt.stage, tt.repeat, got, tt.want)
 		}
 	}
 }
 
-// randomGenotype draws from a space a little wider than the search's.
-func randomGenotype(rng *rand.Rand) (g Genotype) {
-	for i := range g {
-		g[i] = Stage{3 + 2*rng.IntN(2), 1 + rng.IntN(4), 1 + rng.IntN(40), 1 + rng.IntN(2)}
-	}
-	return g
-}
+// randomSize draws a size that fits every genotype.
+func randomSize(rng *rand.Rand) Size { return Size{32 * (1 + rng.IntN(16)), 32 * (1 + rng.IntN(16))} }
 
 func TestRandomNetworksAreConsistent(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	for range 500 {
-		g := randomGenotype(rng)
-		n, err := NewNetwork(g, Size{256, 256})
-		if err != nil {
-			t.Fatal(err)
+	for range 2000 {
+		n := network(t, randomGenotype(rng), randomSize(rng))
+		if err := checkShapes(n); err != nil {
+			t.Fatalf("%v at %v: %v", n.Genotype, n.Input, err)
 		}
-		checkShapes(t, n)
+		wantTotal, wantTrainable, wantAdds := countByFormula(n.Genotype, n.Input)
+		if total, trainable := n.Parameters(); total != wantTotal || trainable != wantTrainable || n.MultiplyAdds() != wantAdds {
+			t.Fatalf("%v at %v: %d, %d, %d, by the formula %d, %d, %d", n.Genotype, n.Input,
+				total, trainable, n.MultiplyAdds(), wantTotal, wantTrainable, wantAdds)
+		}
 	}
+}
+
+// countByFormula adds up parameters and multiply-adds block by block without
+// building layers.
+func countByFormula(g Genotype, input Size) (total, trainable, adds int64) {
+	s, area := NewScaling(input), input.Area()
+	conv := func(weights, places int) { total += int64(weights); adds += int64(weights * places) }
+	norms := 0
+	in := s.Filters(32)
+	area /= 4
+	conv(27*in, area)
+	norms += in
+	for i, stage := range g {
+		out := s.Filters(8 * stage.Filters)
+		for r := range s.Repeats(stage.Repeats) {
+			wide := in * Expand[i]
+			if Expand[i] > 1 {
+				conv(in*wide, area)
+				norms += wide
+			}
+			if r == 0 {
+				area /= stage.Stride * stage.Stride
+			}
+			conv(stage.Kernel*stage.Kernel*wide, area)
+			squeezed := max(1, in/4)
+			conv(2*wide*squeezed, 1)
+			total += int64(wide + squeezed)
+			conv(wide*out, area)
+			norms += wide + out
+			in = out
+		}
+	}
+	for range 3 {
+		out := s.Filters(128)
+		conv(9*in*out, area)
+		norms += out
+		in, area = out, 4*area
+	}
+	conv(17*in, area)
+	total += 17
+	return total + int64(4*norms), total + int64(2*norms), adds
 }
 
 // checkShapes follows every layer's inputs and checks its shape by the
 // definition of its kind.
-func checkShapes(t *testing.T, n *Network) {
-	t.Helper()
+func checkShapes(n *Network) error {
 	shapes := map[string]Shape{InputName: {3, n.Input.H, n.Input.W}}
 	for _, l := range n.Layers {
 		in, ok := shapes[l.Inputs[0]]
 		if !ok || in != l.In {
-			t.Fatalf("%v: %s: input %s is %v, declared %v", n.Genotype, l.Name, l.Inputs[0], in, l.In)
+			return fmt.Errorf("%s: input %s is %v, declared %v", l.Name, l.Inputs[0], in, l.In)
 		}
 		if _, twice := shapes[l.Name]; twice {
-			t.Fatalf("%v: two layers are called %s", n.Genotype, l.Name)
+			return fmt.Errorf("two layers are called %s", l.Name)
 		}
+		want := l.Out
 		switch l.Kind {
 		case Conv, DepthwiseConv:
-			h := (in.H+l.Pads[0]+l.Pads[2]-l.Kernel)/l.Stride + 1
-			w := (in.W+l.Pads[1]+l.Pads[3]-l.Kernel)/l.Stride + 1
-			if h != l.Out.H || w != l.Out.W {
-				t.Fatalf("%v: %s: %v gives %dx%d, declared %v", n.Genotype, l.Name, in, h, w, l.Out)
+			want.H = (in.H+l.Pads[0]+l.Pads[2]-l.Kernel)/l.Stride + 1
+			want.W = (in.W+l.Pads[1]+l.Pads[3]-l.Kernel)/l.Stride + 1
+			if l.Kind == DepthwiseConv {
+				want.C = in.C
 			}
 		case ConvTranspose:
-			if h := (in.H-1)*l.Stride + l.Kernel - l.Pads[0] - l.Pads[2]; h != l.Out.H {
-				t.Fatalf("%v: %s: %v gives height %d, declared %v", n.Genotype, l.Name, in, h, l.Out)
+			want.H = (in.H-1)*l.Stride + l.Kernel - l.Pads[0] - l.Pads[2]
+			want.W = (in.W-1)*l.Stride + l.Kernel - l.Pads[1] - l.Pads[3]
+		case GlobalPool:
+			want = Shape{in.C, 1, 1}
+		default:
+			want = in
+		}
+		if l.Out != want {
+			return fmt.Errorf("%s: %v gives %v, declared %v", l.Name, in, want, l.Out)
+		}
+		if len(l.Inputs) > 1 {
+			second := map[Kind]Shape{Add: in, Multiply: {in.C, 1, 1}}[l.Kind]
+			if got := shapes[l.Inputs[1]]; got != second {
+				return fmt.Errorf("%s: second input is %v, want %v", l.Name, got, second)
 			}
-		case Add:
-			if shapes[l.Inputs[1]] != in {
-				t.Fatalf("%v: %s adds %v to %v", n.Genotype, l.Name, shapes[l.Inputs[1]], in)
-			}
-		case Multiply:
-			if shapes[l.Inputs[1]] != (Shape{in.C, 1, 1}) {
-				t.Fatalf("%v: %s multiplies %v by %v", n.Genotype, l.Name, in, shapes[l.Inputs[1]])
-			}
+		}
+		if l.DropRate < 0 || l.DropRate >= 0.5 || l.DropRate > 0 && l.Kind != Add {
+			return fmt.Errorf("%s: drop-connect rate %v", l.Name, l.DropRate)
 		}
 		shapes[l.Name] = l.Out
 	}
-}
-
-func TestInitialWeights(t *testing.T) {
-	n, err := NewNetwork(GenotypeS, Size{256, 192})
-	if err != nil {
-		t.Fatal(err)
+	if got, want := shapes["final_conv"], (Shape{Keypoints, n.Heatmap.H, n.Heatmap.W}); got != want {
+		return fmt.Errorf("heatmaps are %v, declared %v", got, want)
 	}
-	w := InitialWeights(n, 7)
-	if diff := cmp.Diff(w, InitialWeights(n, 7)); diff != "" {
-		t.Fatal("two calls differ")
-	}
-	if problems := n.Mismatch(w); problems != nil {
-		t.Fatal(problems)
-	}
-	xs, _ := NewNetwork(GenotypeXS, Size{256, 192})
-	if !cmp.Equal(w["stem_conv/kernel"], InitialWeights(xs, 7)["stem_conv/kernel"]) {
-		t.Error("a layer's initial values depend on the rest of the network")
-	}
-	if cmp.Equal(w["stem_conv/kernel"], InitialWeights(n, 8)["stem_conv/kernel"]) {
-		t.Error("the seed has no effect")
-	}
-	for name, variance := range map[string]float64{
-		"head_block2_conv/kernel":    2.0 / (9 * 128),
-		"block6b_expand_conv/kernel": 2.0 / 768,
-		"final_conv/kernel":          1.0 / (3 * 17),
-	} {
-		checkVariance(t, name, w[name], variance)
-	}
-}
-
-func checkVariance(t *testing.T, name string, data []float32, want float64) {
-	t.Helper()
-	var sum, squares float64
-	for _, v := range data {
-		sum += float64(v)
-		squares += float64(v) * float64(v)
-	}
-	mean, n := sum/float64(len(data)), float64(len(data))
-	got := squares/n - mean*mean
-	// Five standard errors of a variance estimate (kurtosis below a normal's).
-	if tolerance := 5 * want * math.Sqrt(2/n); math.Abs(got-want) > tolerance {
-		t.Errorf("%s: variance %g, want %g +- %g", name, got, want, tolerance)
-	}
-}
-
-func TestMismatchNamesEachLayer(t *testing.T) {
-	n, _ := NewNetwork(GenotypeS, Size{64, 64})
-	w := InitialWeights(n, 1)
-	delete(w, "stem_conv/kernel")
-	w["final_conv/bias"] = w["final_conv/bias"][:3]
-	w["odd/one"] = nil
-	want := []string{
-		"stem_conv/kernel: missing",
-		"final_conv/bias: has 3 values, want 17 (shape [17])",
-		"odd/one: the network has no such weights",
-	}
-	if diff := cmp.Diff(want, n.Mismatch(w)); diff != "" {
-		t.Error(diff)
-	}
+	return nil
 }

@@ -66,6 +66,7 @@ func (l *Layer) convParams() []Param {
 		fanOut = k * k
 	case ConvTranspose:
 		shape = []int{l.In.C, l.Out.C, k, k}
+		fanOut = k * k * l.In.C
 	}
 	init := truncatedNormal(2, fanOut)
 	if l.Name == "final_conv" {
@@ -94,10 +95,13 @@ func (n *Network) Parameters() (total, trainable int64) {
 // a function of the seed and its name only, so that networks that share a
 // layer share its initial values.
 //
-// Kernels are truncated normal with variance 2/fan_out, the final convolution
-// uniform with variance 1/(3 fan_out), where fan_out = k*k*out (k*k for a
-// depthwise kernel, which has one output a channel); batch normalisation
-// starts as the identity, biases at zero.
+// As in the paper's training (Keras's VarianceScaling), kernels are normal of
+// variance 2/fan_out, cut at two standard deviations of the normal before its
+// variance is restored, and the final convolution's is uniform of variance
+// 1/(3 fan_out). fan_out = k*k*c where c is the last dimension of Keras's
+// kernel: the output channels, 1 for a depthwise kernel, and the *input*
+// channels for a transposed one. Batch normalisation starts as the identity,
+// biases at zero.
 func InitialWeights(n *Network, seed uint64) Weights {
 	w := Weights{}
 	for _, p := range n.Params() {

@@ -76,10 +76,16 @@ func Fill(heatmaps, crop []float32, size model.Size) {
 	}
 	sigma := model.Sigma(size)
 	for k := range model.Keypoints {
-		x := 8 + math.Mod(sum*(1+float64(k)/7), float64(size.W-16))
-		y := 8 + math.Mod(sum*(2+float64(k)/5), float64(size.H-16))
+		x := place(sum*(1+float64(k)/7), size.W)
+		y := place(sum*(2+float64(k)/5), size.H)
 		gaussian(heatmaps[k*size.Area():(k+1)*size.Area()], size, x, y, sigma)
 	}
+}
+
+// place maps a number to a place along a side, away from the borders.
+func place(v float64, side int) float64 {
+	margin := min(8, side/4)
+	return float64(margin) + math.Mod(v, float64(side-2*margin))
 }
 
 // gaussian draws a peak of model.Amplitude; beyond six sigma it is zero.
