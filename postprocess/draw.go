@@ -3,18 +3,22 @@ package postprocess
 import (
 	"image"
 	"image/color"
+	"image/draw"
 	"math"
 
 	"golang.org/x/image/vector"
+
+	"github.com/evopose/evopose/model"
 )
 
-// Colours by side, distinct also for colour-blind viewers (Okabe and Ito's
-// palette): left blue, right orange, centre white.
+// Colours by side, of Okabe and Ito's palette made a little brighter: also the
+// colour-blind tell blue, orange and white apart. The halo keeps them readable
+// on bright pictures.
 var (
-	leftColour   = color.NRGBA{0x38, 0xb0, 0xf0, 0xff}
-	rightColour  = color.NRGBA{0xf0, 0x82, 0x10, 0xff}
-	centreColour = color.NRGBA{0xf8, 0xf8, 0xf0, 0xff}
-	haloColour   = color.NRGBA{0x10, 0x14, 0x20, 0xc8}
+	leftColour   = color.NRGBA{0x3c, 0xb4, 0xf2, 0xff}
+	rightColour  = color.NRGBA{0xf7, 0x8c, 0x1e, 0xff}
+	centreColour = color.NRGBA{0xfa, 0xfa, 0xf5, 0xff}
+	haloColour   = color.NRGBA{0x0c, 0x10, 0x18, 0xd0}
 )
 
 // limbs are the pairs of keypoints that a line joins.
@@ -25,75 +29,118 @@ var limbs = [][2]int{
 	{11, 13}, {13, 15}, {12, 14}, {14, 16},
 }
 
-// sideColour returns the colour of keypoint k: odd indices are left, even
-// ones right, and the nose is in the centre.
-func sideColour(k int) color.NRGBA {
+// side is what a colour stands for.
+type side int
+
+const (
+	centre side = iota
+	left
+	right
+	sides
+)
+
+var sideColours = [sides]color.NRGBA{centre: centreColour, left: leftColour, right: rightColour}
+
+// sideOf returns the side of a keypoint: odd ones are left, even ones right,
+// and the nose is in the centre.
+func sideOf(k int) side {
 	switch {
 	case k == 0:
-		return centreColour
+		return centre
 	case k%2 == 1:
-		return leftColour
+		return left
 	}
-	return rightColour
+	return right
 }
 
-func limbColour(l [2]int) color.NRGBA {
-	if l[0] != 0 && l[1] != 0 && l[0]%2 != l[1]%2 {
-		return centreColour // shoulder to shoulder, hip to hip
+func limbSide(l [2]int) side {
+	if l[0] != 0 && sideOf(l[0]) != sideOf(l[1]) {
+		return centre // shoulder to shoulder, hip to hip
 	}
-	return sideColour(max(l[0], l[1]))
+	return sideOf(l[1])
 }
 
-// Draw draws the people's skeletons onto the picture, anti-aliased, each limb
-// and joint with a dark halo so that it shows on bright pictures too. Keypoints
-// with a score below minScore, or far outside the picture, are left out, and
-// so are the limbs that end in them.
+// Draw draws the people's skeletons onto the picture, anti-aliased: left blue,
+// right orange, what joins them white, all in a dark halo, as thick as suits
+// the person's box and the picture. The first person is on top. Keypoints with
+// a score below minScore, or a picture or more outside the picture, are left
+// out, and so are the limbs that end in them.
 func Draw(img *image.NRGBA, people []Person, minScore float64) {
-	c := canvas{img: img, raster: vector.NewRasterizer(0, 0)}
-	for i := range people {
+	c := canvas{img: img, mask: image.NewAlpha(image.Rect(0, 0, tile, tile))}
+	for i := len(people) - 1; i >= 0; i-- {
 		c.person(&people[i], minScore)
 	}
 }
 
+// tile is the side of the squares, in pixels, that are drawn at a time: memory
+// does not grow with the picture, and empty squares cost next to nothing.
+const tile = 64
+
+// canvas draws on a picture by way of a mask of one tile.
 type canvas struct {
 	img    *image.NRGBA
-	raster *vector.Rasterizer
+	raster vector.Rasterizer
+	mask   *image.Alpha
 }
 
 func (c *canvas) person(p *Person, minScore float64) {
-	width := c.lineWidth(p)
-	shown := make([]bool, len(p.Keypoints))
-	for i, k := range p.Keypoints {
-		shown[i] = k.Score >= minScore && c.near(k)
+	s := c.skeleton(p, minScore)
+	c.fill(s.halo, haloColour)
+	for side, shapes := range s.bySide {
+		c.fill(shapes, sideColours[side])
 	}
-	line := func(l [2]int, extra float64, colour color.NRGBA) {
-		if l[1] < len(shown) && shown[l[0]] && shown[l[1]] {
-			a, b := p.Keypoints[l[0]], p.Keypoints[l[1]]
-			c.capsule(a.X, a.Y, b.X, b.Y, width/2+extra, colour)
-		}
-	}
-	halo := max(1, width/3)
-	for _, l := range limbs {
-		line(l, halo, haloColour)
-	}
-	for _, l := range limbs {
-		line(l, 0, limbColour(l))
-	}
-	for i, k := range p.Keypoints {
-		if shown[i] {
-			c.capsule(k.X, k.Y, k.X, k.Y, width*0.9+halo, haloColour)
-			c.capsule(k.X, k.Y, k.X, k.Y, width*0.9, sideColour(i))
-		}
-	}
+	c.fill(s.cores, centreColour)
 }
 
-// lineWidth grows with the person, within limits of the picture, in pixels.
+// skeleton is what is drawn of a person, from the bottom to the top.
+type skeleton struct {
+	halo   []capsule
+	bySide [sides][]capsule
+	cores  []capsule // white dots in the joints
+}
+
+func (c *canvas) skeleton(p *Person, minScore float64) (s skeleton) {
+	points := p.Keypoints[:min(len(p.Keypoints), model.Keypoints)]
+	shown := func(k int) bool { return k < len(points) && points[k].Score >= minScore && c.near(points[k]) }
+	radius := c.lineWidth(p) / 2
+	halo := max(1, radius*2/3)
+	add := func(to side, shape capsule) {
+		s.bySide[to] = append(s.bySide[to], shape)
+		shape.radius += halo
+		s.halo = append(s.halo, shape)
+	}
+	for _, l := range limbs {
+		if shown(l[0]) && shown(l[1]) {
+			a, b := points[l[0]], points[l[1]]
+			add(limbSide(l), capsule{a.X, a.Y, b.X, b.Y, radius * size(l[1], 1, 0.7)})
+		}
+	}
+	for k, p := range points {
+		if shown(k) {
+			r := radius * size(k, 1.8, 1.3)
+			add(sideOf(k), capsule{p.X, p.Y, p.X, p.Y, r})
+			s.cores = append(s.cores, capsule{p.X, p.Y, p.X, p.Y, r / 2})
+		}
+	}
+	return s
+}
+
+// size returns body, or face for nose, eyes and ears, which are near each other.
+func size(keypoint int, body, face float64) float64 {
+	if keypoint < 5 {
+		return face
+	}
+	return body
+}
+
+// lineWidth returns the width of a person's limbs in pixels: it grows with the
+// box, within limits that grow with the picture, which may be shown reduced.
 func (c *canvas) lineWidth(p *Person) float64 {
-	size := c.img.Rect.Size()
-	widest := max(2, float64(max(size.X, size.Y))/120)
-	w := math.Sqrt(math.Abs(p.Box[2]*p.Box[3])) / 55
-	if !(w > 1.5) { // also NaN
-		w = 1.5
+	longest := float64(max(c.img.Rect.Dx(), c.img.Rect.Dy()))
+	thinnest, widest := max(1.5, longest/700), max(2, longest/120)
+	w := math.Sqrt(math.Abs(p.Box[2]*p.Box[3])) / 50
+	if !(w > thinnest) { // also NaN
+		return thinnest
 	}
 	return min(w, widest)
 }
@@ -101,36 +148,45 @@ func (c *canvas) lineWidth(p *Person) float64 {
 // near reports whether a keypoint is finite and less than a picture away from
 // the picture.
 func (c *canvas) near(k Keypoint) bool {
-	r := c.img.Rect
-	w, h := float64(r.Dx()), float64(r.Dy())
-	return k.X > -w && k.X < 2*w && k.Y > -h && k.Y < 2*h
+	w, h := float64(c.img.Rect.Dx()), float64(c.img.Rect.Dy())
+	x, y := k.X-float64(c.img.Rect.Min.X), k.Y-float64(c.img.Rect.Min.Y)
+	return x > -w && x < 2*w && y > -h && y < 2*h
 }
 
-// capsule fills a line of the given half width with round ends.
-func (c *canvas) capsule(x0, y0, x1, y1, radius float64, colour color.NRGBA) {
-	box := image.Rect(int(math.Floor(min(x0, x1)-radius-1)), int(math.Floor(min(y0, y1)-radius-1)),
-		int(math.Ceil(max(x0, x1)+radius+1)), int(math.Ceil(max(y0, y1)+radius+1))).Intersect(c.img.Rect)
-	if box.Empty() {
+// fill draws the union of shapes in one colour.
+func (c *canvas) fill(shapes []capsule, colour color.NRGBA) {
+	var all image.Rectangle
+	for _, s := range shapes {
+		all = all.Union(s.bounds())
+	}
+	all = all.Intersect(c.img.Rect)
+	source := image.NewUniform(colour)
+	for y := all.Min.Y; y < all.Max.Y; y += tile {
+		for x := all.Min.X; x < all.Max.X; x += tile {
+			c.fillTile(image.Rect(x, y, x+tile, y+tile).Intersect(all), shapes, source)
+		}
+	}
+}
+
+// fillTile draws the part of the shapes that is in r, a tile at most.
+func (c *canvas) fillTile(r image.Rectangle, shapes []capsule, source *image.Uniform) {
+	empty := true
+	for _, s := range shapes {
+		part, ok := s.clip(r)
+		if !ok {
+			continue
+		}
+		if empty {
+			empty = false
+			c.raster.Reset(r.Dx(), r.Dy())
+			c.raster.DrawOp = draw.Src
+		}
+		part.trace(&c.raster, r.Min)
+	}
+	if empty {
 		return
 	}
-	c.raster.Reset(box.Dx(), box.Dy())
-	angle := math.Atan2(y1-y0, x1-x0)
-	ox, oy := float64(box.Min.X), float64(box.Min.Y)
-	const steps = 16 // straight pieces of each round end
-	for i := range 2 * (steps + 1) {
-		cx, cy := x1-ox, y1-oy
-		t := angle - math.Pi/2 + math.Pi*float64(i)/steps
-		if i > steps {
-			cx, cy = x0-ox, y0-oy
-			t -= math.Pi / steps // the second end begins where the first ended
-		}
-		px, py := float32(cx+radius*math.Cos(t)+0.5), float32(cy+radius*math.Sin(t)+0.5)
-		if i == 0 {
-			c.raster.MoveTo(px, py)
-		} else {
-			c.raster.LineTo(px, py)
-		}
-	}
-	c.raster.ClosePath()
-	c.raster.Draw(c.img, box, image.NewUniform(colour), image.Point{})
+	size := image.Rectangle{Max: r.Size()}
+	c.raster.Draw(c.mask, size, image.Opaque, image.Point{})
+	draw.DrawMask(c.img, r, source, image.Point{}, c.mask, image.Point{}, draw.Over)
 }
