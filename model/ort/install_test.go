@@ -33,7 +33,7 @@ func from(name, archive string, p pin) source {
 }
 
 func testInstaller(dir string, log io.Writer, s ...source) installer {
-	return installer{dir: dir, sources: s, stall: 300 * time.Millisecond, limit: time.Minute, log: newReporter(log)}
+	return installer{dir: dir, sources: s, stall: 2 * time.Second, limit: time.Minute, log: newReporter(log)}
 }
 
 // nothingLeft checks that an installation left no temporary files.
@@ -120,10 +120,10 @@ func TestClients(t *testing.T) {
 		"pip works":   {version + "cp " + archive + " onnxruntime.whl", none, "installed (pip)", nil},
 		"npm works":   {none, "cp " + archive + " onnxruntime.tgz", "installed (npm)", []string{"source pip: there is no pip"}},
 		"pip fails":   {version + "echo no matching distribution >&2; exit 1", "cp " + archive + " a.tgz", "installed (npm)", []string{"source pip: python3 -m pip download onnxruntime==" + Version, "exit status 1", "no matching distribution"}},
-		"pip hangs":   {version + "echo looking; sleep 600 & sleep 600", "cp " + archive + " a.tgz", "installed (npm)", []string{"source pip: no answer for 300ms", "looking"}},
-		"pip's probe": {"sleep 600", "cp " + archive + " a.tgz", "installed (npm)", []string{"source pip: no answer for 300ms"}},
-		"pip is slow": {version + "for i in 1 2 3 4 5 6 7 8; do sleep 0.1; echo $i; done; cp " + archive + " a.whl", none, "installed (pip)", nil},
-		"pip grows":   {version + `for i in 1 2 3 4 5 6 7 8; do sleep 0.1; echo $i >> "$TMPDIR/part"; done; cp ` + archive + " a.whl", none, "installed (pip)", nil},
+		"pip hangs":   {version + "echo looking; sleep 600 & sleep 600", "cp " + archive + " a.tgz", "installed (npm)", []string{"source pip: no answer for 2s", "looking"}},
+		"pip's probe": {"sleep 600", "cp " + archive + " a.tgz", "installed (npm)", []string{"source pip: no answer for 2s"}},
+		"pip is slow": {version + "for i in 1 2 3 4 5 6; do sleep 0.5; echo $i; done; cp " + archive + " a.whl", none, "installed (pip)", nil},
+		"pip grows":   {version + `for i in 1 2 3 4 5 6; do sleep 0.5; echo $i >> "$TMPDIR/part"; done; cp ` + archive + " a.whl", none, "installed (pip)", nil},
 		"pip lies":    {version + "echo wrong > a.whl", none, "", []string{"source pip: refused: the archive a.whl", good.archive}},
 		"two wheels":  {version + "cp " + archive + " a.whl; cp a.whl b.whl", none, "", []string{"source pip: it delivered 2 files"}},
 		"nothing":     {version + "true", "true", "", []string{"source pip: it delivered 0 files", "source npm: it delivered 0 files"}},
@@ -208,7 +208,7 @@ func TestDownload(t *testing.T) {
 	in := testInstaller(t.TempDir(), io.Discard, source{"release", pin{}, func(ctx context.Context, _ pin, dir string, _ io.Writer) (string, error) {
 		return download(ctx, server.URL+"/hang", filepath.Join(dir, "file"))
 	}})
-	if _, err := in.install(t.Context()); err == nil || !strings.Contains(err.Error(), "source release: no answer for 300ms") {
+	if _, err := in.install(t.Context()); err == nil || !strings.Contains(err.Error(), "source release: no answer for 2s") {
 		t.Errorf("hanging: %v", err)
 	}
 }
@@ -278,7 +278,7 @@ func installMain() int {
 		panic(err)
 	}
 	in := testInstaller(dir, io.Discard, source{"fake", pin{archive: sumOf(data), members: []member{{fakeMember, string(sum)}}},
-		func(ctx context.Context, _ pin, temp string, _ io.Writer) (string, error) {
+		func(_ context.Context, _ pin, temp string, _ io.Writer) (string, error) {
 			f, err := os.OpenFile(filepath.Join(filepath.Dir(archive), "fetches"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 			if err != nil {
 				return "", err
