@@ -144,9 +144,10 @@ func TestCheck(t *testing.T) {
 func TestRandomGenotypesRoundTrip(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	for range 30 {
-		var g model.Genotype
+		g := model.GenotypeDefault
 		for i := range g {
-			g[i] = model.Stage{Kernel: 3 + 2*rng.IntN(2), Repeats: 1 + rng.IntN(4), Filters: 1 + rng.IntN(16), Stride: 1 + rng.IntN(2)}
+			g[i].Kernel, g[i].Repeats = 3+2*rng.IntN(2), 1+rng.IntN(4)
+			g[i].Filters = 1 + rng.IntN(g[i].Filters)
 		}
 		n := network(t, g, model.Size{H: 256, W: 256})
 		w := model.InitialWeights(n, 1)

@@ -41,8 +41,8 @@ var parityNetworks = []struct {
 	{"s", model.GenotypeS, model.Size{H: 256, W: 192}},
 	{"xs", model.GenotypeXS, model.Size{H: 256, W: 192}},
 	{"m", model.GenotypeS, model.Size{H: 384, W: 288}},
-	{"odd1", parse("5,2,1,2 5,1,4,1 3,4,3,2 5,1,7,1 3,3,5,2 3,1,9,1 5,4,11,2"), model.Size{H: 160, W: 320}},
-	{"odd2", parse("3,3,2,1 5,2,2,2 3,1,6,1 5,2,6,1 3,4,13,2 5,2,3,1 3,1,1,1"), model.Size{H: 136, W: 104}},
+	{"odd1", parse("5,2,1,1 5,1,2,2 3,4,3,2 5,1,7,2 3,3,5,1 3,1,9,2 5,4,11,1"), model.Size{H: 160, W: 320}},
+	{"odd2", parse("3,3,2,1 5,2,1,2 3,1,4,2 5,2,6,2 3,4,13,1 5,2,3,1 3,1,1,1"), model.Size{H: 176, W: 112}},
 }
 
 func parse(genotype string) model.Genotype {
