@@ -17,9 +17,15 @@ RUN go build -trimpath -ldflags='-s -w' -o /out/evopose . \
  && find /tmp/cache -name 'libonnxruntime*' -exec cp {} /out/ \;
 
 FROM build AS build-cuda
-RUN EVOPOSE_CACHE=/tmp/cuda /out/evopose runtime --install --provider cuda \
+RUN apt-get update && apt-get install -y --no-install-recommends unzip && rm -rf /var/lib/apt/lists/*
+# The same pair as model/ort/pins.go, in the build with the CUDA provider.
+RUN python3 -m pip download -q --no-deps --only-binary=:all: --python-version 3.11 --implementation cp \
+      --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 -d /tmp/gpu onnxruntime-gpu==1.27.0 \
+ && echo "404fb845dc06a04a28df5a2c6d5967bcf3f534e7df0b98507ff81686a1b49594  $(echo /tmp/gpu/*.whl)" | sha256sum -c - \
  && mkdir /out-cuda && cp /out/evopose /out-cuda/ \
- && find /tmp/cuda -name 'libonnxruntime*' -exec cp {} /out-cuda/ \;
+ && unzip -q -j /tmp/gpu/*.whl 'onnxruntime/capi/libonnxruntime*' -d /out-cuda \
+ && rm /out-cuda/libonnxruntime_providers_tensorrt.so \
+ && ln -s libonnxruntime.so.1.27.0 /out-cuda/libonnxruntime.so
 
 FROM debian:bookworm-slim AS cpu
 RUN apt-get update \
