@@ -76,20 +76,38 @@ type Network struct {
 // must be multiples of the backbone's total stride (16 or 32 for the published
 // networks), so that the heatmap covers the input evenly.
 func NewNetwork(g Genotype, input Size) (*Network, error) {
+	return NewScaledNetwork(g, input, input)
+}
+
+// NewScaledNetwork builds a genotype on an input of size input with the widths,
+// repeats and drop-connect rates that compound scaling gives it at size scaled.
+// Networks of one genotype and one scaled size take the same weights whatever
+// their input, so that a network can be trained on pictures smaller than those
+// it will serve.
+func NewScaledNetwork(g Genotype, scaled, input Size) (*Network, error) {
 	if err := g.Validate(); err != nil {
 		return nil, err
 	}
-	stride := g.TotalStride()
-	for _, side := range []int{input.H, input.W} {
-		if side <= 0 || side > maxSide || side%stride != 0 {
-			return nil, fmt.Errorf("input size %v: height and width must be multiples of %d (the network's stride), up to %d", input, stride, maxSide)
-		}
+	if err := checkInput(input, g.TotalStride()); err != nil {
+		return nil, err
 	}
-	b := &builder{scale: NewScaling(input), last: InputName, shape: Shape{3, input.H, input.W}}
+	if min(scaled.H, scaled.W) <= 0 || max(scaled.H, scaled.W) > maxSide {
+		return nil, fmt.Errorf("scaled size %v: height and width must be from 1 to %d", scaled, maxSide)
+	}
+	b := &builder{scale: NewScaling(scaled), last: InputName, shape: Shape{3, input.H, input.W}}
 	b.stem()
 	b.body(g)
 	b.head()
 	return &Network{Genotype: g, Input: input, Heatmap: Size{b.shape.H, b.shape.W}, Layers: b.layers}, nil
+}
+
+func checkInput(input Size, stride int) error {
+	for _, side := range []int{input.H, input.W} {
+		if side <= 0 || side > maxSide || side%stride != 0 {
+			return fmt.Errorf("input size %v: height and width must be multiples of %d (the network's stride), up to %d", input, stride, maxSide)
+		}
+	}
+	return nil
 }
 
 // builder appends layers after the one called last, whose output is shape.

@@ -111,6 +111,49 @@ func TestInputSizeMustFitStride(t *testing.T) {
 	}
 }
 
+// A network on a smaller input takes the weights of the size it is scaled for:
+// the same tensors in the same order, and the same drop-connect.
+func TestScaledNetworkHasTheSameWeights(t *testing.T) {
+	for _, tt := range []struct{ scaled, input Size }{
+		{Size{256, 192}, Size{128, 96}}, {Size{256, 192}, Size{192, 144}}, {Size{512, 384}, Size{128, 96}}, {Size{96, 64}, Size{256, 192}},
+	} {
+		own := network(t, GenotypeS, tt.scaled)
+		n, err := NewScaledNetwork(GenotypeS, tt.scaled, tt.input)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n.Input != tt.input || n.Heatmap != (Size{tt.input.H / 2, tt.input.W / 2}) {
+			t.Errorf("%v: input %v, heatmap %v", tt, n.Input, n.Heatmap)
+		}
+		if problems := n.Mismatch(InitialWeights(own, 1)); problems != nil {
+			t.Errorf("%v: %v", tt, problems)
+		}
+		if checksum(n, InitialWeights(n, 1)) != checksum(own, InitialWeights(own, 1)) {
+			t.Errorf("%v: other initial weights or another order", tt)
+		}
+		for i, l := range n.Layers {
+			if want := own.Layers[i]; l.Name != want.Name || l.DropRate != want.DropRate {
+				t.Errorf("%v: layer %s drops %v, want %s, %v", tt, l.Name, l.DropRate, want.Name, want.DropRate)
+			}
+		}
+		if err := checkShapes(n); err != nil {
+			t.Errorf("%v: %v", tt, err)
+		}
+	}
+}
+
+func TestScaledSizeMustBeSensible(t *testing.T) {
+	for _, scaled := range []Size{{0, 192}, {256, -1}, {8192, 192}} {
+		_, err := NewScaledNetwork(GenotypeS, scaled, Size{128, 96})
+		if want := fmt.Sprintf("scaled size %v", scaled); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q in it", err, want)
+		}
+	}
+	if n, err := NewScaledNetwork(GenotypeS, Size{250, 190}, Size{128, 96}); err != nil || n == nil {
+		t.Errorf("a scaled size need not be a multiple of the stride: %v", err)
+	}
+}
+
 // same is checked against its definition: Keras pads so that the output has
 // ceil(in/stride) places, at most one more after than before.
 func TestSame(t *testing.T) {
