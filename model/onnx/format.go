@@ -6,6 +6,7 @@ package onnx
 type Model struct {
 	Producer string
 	Opset    int64
+	Domains  []string // further operator sets in use, each at version 1; not read back
 	Graph    Graph
 	Metadata []Property // written in this order
 }

@@ -18,6 +18,9 @@ func Marshal(m *Model) []byte {
 	b = appendString(b, 2, m.Producer)
 	b = appendBytes(b, 7, marshalGraph(&m.Graph))
 	b = appendBytes(b, 8, appendInt(nil, 2, m.Opset))
+	for _, d := range m.Domains {
+		b = appendBytes(b, 8, appendInt(appendString(nil, 1, d), 2, 1))
+	}
 	for _, p := range m.Metadata {
 		b = appendBytes(b, 14, appendString(appendString(nil, 1, p.Key), 2, p.Value))
 	}
