@@ -29,6 +29,12 @@ type engineOptions struct {
 	OnRun     func(model string, size int, run time.Duration)
 }
 
+// libraryOptions ask for the build of ONNX Runtime that the provider needs, and
+// allow to install it.
+func (o engineOptions) libraryOptions(progress io.Writer) ort.LibraryOptions {
+	return ort.LibraryOptions{Path: o.Library, Provider: o.Provider, Install: true, Progress: progress}
+}
+
 // engine is a runtime, the models it can load and those it has loaded.
 type engine struct {
 	Library  ort.Library
@@ -44,7 +50,7 @@ func openEngine(ctx context.Context, o engineOptions, progress io.Writer) (*engi
 	if err != nil {
 		return nil, err
 	}
-	library, err := ort.Init(ctx, ort.LibraryOptions{Path: o.Library, Install: true, Progress: progress})
+	library, err := ort.Init(ctx, o.libraryOptions(progress))
 	if err != nil {
 		return nil, err
 	}

@@ -156,7 +156,7 @@ func (f *finder) find(ctx context.Context, install bool) (Library, error) {
 		}
 		f.why = append(f.why, err)
 	}
-	return Library{}, &NoLibrary{Cache: in.dir, Installed: install, Why: f.why}
+	return Library{}, &NoLibrary{Cache: in.dir, CUDA: f.cuda, Installed: install, Why: f.why}
 }
 
 // first returns the first candidate that serves.
@@ -304,15 +304,20 @@ func systemPlaces() []string {
 // NoLibrary says that ONNX Runtime was not found, why each place and source
 // was passed over, and what the user can do.
 type NoLibrary struct {
-	Cache     string  // the user cache's folder for this version
+	Cache     string  // the user cache's folder for this version and build
+	CUDA      bool    // whether only a build with CUDA would have done
 	Installed bool    // whether an installation was tried
 	Why       []error // reasons, in order
 }
 
 // Error implements error; the text has several lines.
 func (e *NoLibrary) Error() string {
+	what, install := "", "evopose runtime --install"
+	if e.CUDA {
+		what, install = " with CUDA", install+" --provider cuda"
+	}
 	var b strings.Builder
-	b.WriteString("ONNX Runtime was not found")
+	fmt.Fprintf(&b, "ONNX Runtime%s was not found", what)
 	if e.Installed {
 		b.WriteString(" and could not be installed")
 	}
@@ -321,11 +326,19 @@ func (e *NoLibrary) Error() string {
 	}
 	fmt.Fprintf(&b, `
 What you can do, any one of:
-  1. name a library of version %s or newer by --ort-lib or %s;
-  2. put %s beside the program, or install ONNX Runtime in the system;
-  3. install pip or npm and run "evopose runtime --install"; on a machine without network,
-     run it on one of the same kind that has it, and copy its %s here.`, Oldest, LibraryEnv, libraryName(), e.Cache)
+  1. name a library%s of version %s or newer by --ort-lib or %s;
+  2. put %s beside the program, or install ONNX Runtime%s in the system;
+  3. install pip or npm and run "%s"; on a machine without network,
+     run it on one of the same kind that has it, and copy its %s here.`, what, Oldest, LibraryEnv, e.files(), what, install, e.Cache)
 	return b.String()
+}
+
+// files names what has to lie beside the program.
+func (e *NoLibrary) files() string {
+	if e.CUDA {
+		return libraryName() + " and " + filepath.Base(cudaLibrary(Library{}))
+	}
+	return libraryName()
 }
 
 // Unwrap returns the reasons.

@@ -177,6 +177,27 @@ func TestNothingFound(t *testing.T) {
 	}
 }
 
+// Where only CUDA would do, the remedies are those for its build.
+func TestNothingFoundForCUDA(t *testing.T) {
+	t.Setenv(CacheEnv, t.TempDir())
+	f, err := newFinder(LibraryOptions{Provider: CUDA})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.program, f.system = "", nil
+	f.caches[0].sources = []source{failing("pip", errors.New("is down"))}
+	_, err = f.find(t.Context(), true)
+	if err == nil {
+		t.Fatal("found without a source")
+	}
+	for _, part := range []string{"ONNX Runtime with CUDA was not found", "a library with CUDA of version", "source pip: is down",
+		"providers_cuda", `"evopose runtime --install --provider cuda"`, f.caches[0].dir} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("message lacks %q:\n%v", part, err)
+		}
+	}
+}
+
 func TestCacheDir(t *testing.T) {
 	t.Setenv(CacheEnv, "/somewhere")
 	if dir, err := CacheDir(); err != nil || dir != filepath.FromSlash("/somewhere/onnxruntime") && runtime.GOOS != "windows" {
