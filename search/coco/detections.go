@@ -1,6 +1,7 @@
 package coco
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ type detection struct {
 func parseDetections(data []byte, d *Dataset) (all []Detection, leftOut int, err error) {
 	var list []detection
 	if err := json.Unmarshal(data, &list); err != nil {
-		return nil, 0, fmt.Errorf("want a list of detections, [{\"image_id\": 7, \"category_id\": 1, \"bbox\": [x, y, width, height], \"score\": 0.9}]: %w", err)
+		return nil, 0, notDetections(err)
 	}
 	images := d.ImagesByID()
 	for i, raw := range list {
@@ -70,6 +71,15 @@ func parseDetections(data []byte, d *Dataset) (all []Detection, leftOut int, err
 		return nil, 0, fmt.Errorf("none of %d detections is a person (category_id 1) in a picture of %s", len(list), d.Path)
 	}
 	return all, leftOut, nil
+}
+
+// notDetections says what is wrong with JSON that does not fit.
+func notDetections(err error) error {
+	got := err.Error()
+	if wrong := new(json.UnmarshalTypeError); errors.As(err, &wrong) {
+		got = fmt.Sprintf("%s is of type %s", cmp.Or(wrong.Field, "the file"), wrong.Value)
+	}
+	return fmt.Errorf(`want a list such as [{"image_id": 7, "category_id": 1, "bbox": [x, y, width, height], "score": 0.9}]: %s`, got)
 }
 
 // detection checks and converts.

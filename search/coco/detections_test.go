@@ -44,9 +44,9 @@ func TestReadDetectionsRefuses(t *testing.T) {
 	d := dataset()
 	d.Path = "val.json"
 	for text, want := range map[string]string{
-		``:                    "want a list of detections",
-		`{"annotations": []}`: "want a list of detections",
-		`[{"image_id": "7"}]`: "want a list of detections",
+		``:                    "unexpected end of JSON input",
+		`{"annotations": []}`: "the file is of type object",
+		`[{"image_id": "7"}]`: "image_id is of type string",
 		`[]`:                  "none of 0 detections is a person (category_id 1) in a picture of val.json",
 		`[{}]`:                "detection 0: image_id is missing",
 		`[{"image_id": 1}]`:   "detection 0: category_id is missing",
