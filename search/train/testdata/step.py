@@ -38,12 +38,13 @@ Moving statistics: moving = .99 moving + .01 batch, with the same variance.
 (Keras 3. The fused operator of TensorFlow, that Keras 2 used, put the variance
 divided by count-1 into the moving one.)
 
-step.json: loss_data and loss_l2 of the first step; losses, their sum in
-the first steps, all on the same batch; output, heatmaps of the first forward pass
+step.json: losses, without L2's part, of the first steps, all on the one batch;
+loss_l2, L2's part of the first; output, heatmaps of the first forward pass
 (training mode) in [n, k, y, x]; and by parameter name, at 8 flat places
 stream("at " + name)[0..7] mod length: grad, the first gradient (with L2's part),
 grad_norm, the L2 norm of all of it, and after, the value after one step. check
-holds the first values of some streams, for tests of the repetition.
+holds the first pixels, all keypoints (rows of u, v, valid) and the first values of
+some parameters, for tests of the repetition.
 
 The gradient of nearly every project_bn/beta is 0 in exact arithmetic: what is
 constant over a channel does not pass the next pointwise convolution and its batch
@@ -151,7 +152,7 @@ def parameters(net):
 
 
 def batch():
-    """Images (channels last), targets and valid, [n, y, x, k] and [n, 1, 1, k]."""
+    """Images (channels last), targets [n, y, x, k], valid [n, 1, 1, k], and the labels: rows of u, v, valid."""
     images = single(2 * noise("image", BATCH * 3 * H * W)).reshape(BATCH, 3, H, W)
     n = BATCH * KEYPOINTS
     u, v = single((W - 1) * uniform("u", n)), single((H - 1) * uniform("v", n))
@@ -161,7 +162,7 @@ def batch():
     d2 = (np.arange(h)[None, :, None] - cy[:, None, None]) ** 2 + (np.arange(w)[None, None, :] - cx[:, None, None]) ** 2
     targets = 255 * np.exp(-d2 / (2 * (2 * h / 64) ** 2))
     by_keypoint = lambda a, *shape: a.reshape(BATCH, KEYPOINTS, *shape).transpose(0, 2, 3, 1)
-    return images.transpose(0, 2, 3, 1), by_keypoint(targets, h, w), by_keypoint(valid, 1, 1), (u, v, valid)
+    return images.transpose(0, 2, 3, 1), by_keypoint(targets, h, w), by_keypoint(valid, 1, 1), np.stack((u, v, valid), -1)
 
 
 def step(net, optimizer, images, targets, valid):
@@ -203,16 +204,12 @@ def golden(dtype="float64"):
             if np.linalg.norm(g) < ZERO:
                 g = 0 * g
             t["grad"], t["grad_norm"] = numbers(places(name, g), 8), float(np.linalg.norm(g))
-    losses = [float(data + l2)]
-    for _ in range(1, STEPS):
-        _, d, l, _ = step(net, optimizer, *feed)
-        losses.append(float(d + l))
-    check = {"image": numbers(images.transpose(0, 3, 1, 2).ravel()[:4], 10)}
-    check.update((k, numbers(a, 10)) for k, a in zip(("u", "v", "valid"), labels))
+    losses = [float(data)] + [float(step(net, optimizer, *feed)[1]) for _ in range(1, STEPS)]
+    check = {"image": numbers(images.transpose(0, 3, 1, 2).ravel()[:4], 10), "keypoints": numbers(labels, 10)}
     for name in ("stem_conv/kernel", "block1a_dwconv/kernel", "head_block1_conv/kernel", "final_conv/kernel", "final_conv/bias", "stem_bn/gamma"):
         v, to, _ = params[name]
         check[name] = numbers(formula(name, to(v.numpy()).shape).ravel()[:4], 10)
-    return {"loss_data": float(data), "loss_l2": float(l2), "losses": losses,
+    return {"losses": losses, "loss_l2": float(l2),
             "output": numbers(places("output", out.numpy().transpose(0, 3, 1, 2)), 10),
             "check": check, "tensors": tensors}
 
@@ -220,6 +217,6 @@ def golden(dtype="float64"):
 if __name__ == "__main__":
     g = golden()
     with open(sys.argv[1], "w") as f:  # one line a tensor
-        head = ",\n".join(f'"{k}": {json.dumps(g[k])}' for k in ("loss_data", "loss_l2", "losses", "output"))
+        head = ",\n".join(f'"{k}": {json.dumps(g[k])}' for k in ("losses", "loss_l2", "output"))
         rows = lambda d: "{\n" + ",\n".join(f'"{k}": {json.dumps(d[k])}' for k in d) + "\n}"
         f.write("{\n" + head + ',\n"check": ' + rows(g["check"]) + ',\n"tensors": ' + rows(g["tensors"]) + "\n}\n")
