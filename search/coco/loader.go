@@ -197,20 +197,14 @@ func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 	}
 	defer l.waiting(time.Now())
 	if r.head == nil {
-		select {
-		case r.head = <-r.pending:
-		case <-r.ctx.Done():
-			return nil, context.Cause(r.ctx)
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+		j, err := receive(ctx, r, r.pending)
+		if err != nil {
+			return nil, err
 		}
+		r.head = j // kept if ctx ends before it is done
 	}
-	select {
-	case <-r.head.done:
-	case <-r.ctx.Done():
-		return nil, context.Cause(r.ctx)
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	if _, err := receive(ctx, r, r.head.done); err != nil {
+		return nil, err
 	}
 	if r.head.err != nil {
 		return nil, r.head.err
@@ -218,6 +212,19 @@ func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 	b := r.head.batch
 	r.head = nil
 	return b, nil
+}
+
+// receive waits for a value, or for the channel to be closed, until ctx or the
+// run ends.
+func receive[T any](ctx context.Context, r *run, from <-chan T) (value T, err error) {
+	select {
+	case value = <-from:
+	case <-r.ctx.Done():
+		err = context.Cause(r.ctx)
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	return value, err
 }
 
 // waiting adds the time since began to that waited.
