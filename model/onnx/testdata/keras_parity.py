@@ -73,9 +73,9 @@ def load(net, tensors):
     assert used == set(tensors), used ^ set(tensors)
 
 
-def picture(h, w):
-    c, y, x = np.meshgrid(np.arange(3), np.arange(h), np.arange(w), indexing="ij")
-    v = np.sin(0.05 * x + 0.3 * c) + np.cos(0.07 * y - 0.2 * c) + 0.3 * np.sin(0.9 * (x * y % 101))
+def pictures(n, h, w):
+    i, c, y, x = np.meshgrid(np.arange(n), np.arange(3), np.arange(h), np.arange(w), indexing="ij")
+    v = np.sin(0.05 * x + 0.3 * c + i) + np.cos(0.07 * y - 0.2 * c - 2 * i) + 0.3 * np.sin(0.9 * (x * y % 101))
     return v.astype(np.float32)
 
 
@@ -86,11 +86,12 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.onnx")):
     meta = {p.key: p.value for p in m.metadata_props}
     genotype = [[int(v) for v in s.split(",")] for s in meta["evopose.genotype"].split()]
     h, w = map(int, meta["evopose.input"].split("x"))
+    batch = 2 if path.stem in ("s", "odd2") else 1
     net = build(genotype, h, w)
     load(net, {t.name: numpy_helper.to_array(t) for t in m.graph.initializer})
-    heat = net(picture(h, w).transpose(1, 2, 0)[None], training=False).numpy()[0].transpose(2, 0, 1).ravel()
-    index = np.random.default_rng(1).choice(heat.size, 300, replace=False)
-    out[path.stem] = dict(genotype=meta["evopose.genotype"], input=meta["evopose.input"], parameters=net.count_params(),
-                          largest=float(np.abs(heat).max()), index=index.tolist(), value=[float(f"{v:.7g}") for v in heat[index]])
-    print(path.stem, net.count_params(), out[path.stem]["largest"], heat.std())
+    heat = net(pictures(batch, h, w).transpose(0, 2, 3, 1), training=False).numpy().transpose(0, 3, 1, 2)
+    index = np.random.default_rng(1).choice(heat.size, 400 * batch, replace=False)
+    out[path.stem] = dict(genotype=meta["evopose.genotype"], input=meta["evopose.input"], batch=batch, parameters=net.count_params(),
+                          deviation=float(heat.std()), index=index.tolist(), value=[float(f"{v:.8g}") for v in heat.ravel()[index]])
+    print(path.stem, net.count_params(), "std", heat.std(), "of the channels", heat.std(axis=(0, 2, 3)).round(2), "largest", np.abs(heat).max())
 pathlib.Path(sys.argv[2]).write_text(json.dumps(out))
