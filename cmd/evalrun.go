@@ -37,7 +37,6 @@ func (e *evaluation) all(ctx context.Context) error {
 	e.predictor.boxes = e.set.boxes
 	e.broken = map[int64]bool{}
 	bar := newEvalBar(e.stderr, len(files))
-	defer bar.Exit() //nolint:errcheck // it only clears a line
 	next := 0
 	_, err := e.each(ctx, files, func(p prediction) error {
 		if ctx.Err() != nil {
@@ -48,6 +47,9 @@ func (e *evaluation) all(ctx context.Context) error {
 		return bar.Add(1)
 	})
 	_ = bar.Clear()
+	if ctx.Err() != nil {
+		return fmt.Errorf("interrupted after %d of %d pictures: %w", next, len(files), ctx.Err())
+	}
 	if err != nil {
 		return err
 	}
