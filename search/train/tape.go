@@ -1,0 +1,221 @@
+package train
+
+import (
+	"fmt"
+
+	"github.com/evopose/evopose/model"
+)
+
+// tape builds the forward pass of a network in training mode and remembers,
+// for each layer, how to build its share of the backward pass: reverse-mode
+// differentiation while the graph is written (Griewank, Walther, "Evaluating
+// Derivatives", chapter 3).
+//
+// Tensors are [N, C, H, W]; behind the last transposed convolution they are
+// [4N, C, H/2, W/2]: see phasedTranspose.
+type tape struct {
+	*graph
+	batch  int
+	block  int              // channels in a block of the blocked layout; 0: native operators only
+	params map[string]value // by model.Param.Name
+	drops  value            // [adds, N]: what each residual branch is multiplied by; no name: 1
+
+	outputs  map[string]value // of the layers, by name
+	backward []func()         // in the order of the layers
+	// grads and paramGrads are the loss's derivatives by layers' outputs and
+	// by trainable parameters; statistics holds the batch's mean and variance
+	// by the moving statistic's name.
+	grads, paramGrads, statistics map[string]value
+	adds                          int // residual additions so far
+}
+
+// network appends the layers.
+func (t *tape) network(layers []model.Layer) {
+	last := 0
+	for i := range layers {
+		if layers[i].Kind == model.ConvTranspose {
+			last = i
+		}
+	}
+	for i := 0; i < len(layers); i++ {
+		l := &layers[i]
+		if i+1 < len(layers) && expands(l, &layers[i+1]) {
+			t.outputs[layers[i+1].Name] = t.expand(l, &layers[i+1], t.outputs[l.Inputs[0]])
+			i++
+			continue
+		}
+		t.forward(l, i == last)
+	}
+}
+
+// forward appends a layer; last tells the last transposed convolution.
+func (t *tape) forward(l *model.Layer, last bool) {
+	x := t.outputs[l.Inputs[0]]
+	var y value
+	switch l.Kind {
+	case model.Conv:
+		y = t.denseConv(l, x)
+	case model.DepthwiseConv:
+		y = t.depthwise(l, x)
+	case model.ConvTranspose:
+		if last {
+			y = t.phasedTranspose(l, x)
+		} else {
+			y = t.transposed(l, x)
+		}
+	case model.BatchNorm:
+		y = t.batchNorm(l, x)
+	case model.Swish:
+		y = t.swish(l, x)
+	case model.Sigmoid:
+		y = t.sigmoid(l, x)
+	case model.GlobalPool:
+		y = t.globalPool(l, x)
+	case model.Multiply:
+		y = t.multiply(l, x, t.outputs[l.Inputs[1]])
+	case model.Add:
+		y = t.residual(l, x, t.outputs[l.Inputs[1]])
+	default:
+		panic(fmt.Sprintf("train: layer %s: no derivative for kind %d", l.Name, l.Kind))
+	}
+	t.outputs[l.Name] = y
+}
+
+// onBackward registers how to get from the gradient of a layer's output to
+// those of its inputs and parameters.
+func (t *tape) onBackward(l *model.Layer, f func(dy value)) {
+	t.backward = append(t.backward, func() { f(t.grads[l.Name]) })
+}
+
+// gradient adds to the gradient of a layer's output. d may be [N,C,1,1] where
+// the output is larger: then it is the same at each place.
+func (t *tape) gradient(layer string, d value) {
+	if sum, ok := t.grads[layer]; ok {
+		d = t.add(sum, d)
+	}
+	t.grads[layer] = d
+}
+
+// wants reports whether a layer's input needs a gradient.
+func wants(l *model.Layer) bool { return l.Inputs[0] != model.InputName }
+
+// param returns a layer's parameter.
+func (t *tape) param(l *model.Layer, name string) value { return t.params[l.Name+"/"+name] }
+
+// setGrad stores the gradient of a layer's parameter, which has its shape or
+// as many elements.
+func (t *tape) setGrad(l *model.Layer, name string, d value) { t.paramGrads[l.Name+"/"+name] = d }
+
+// flat reshapes [N,C,H,W] to [N,C,H*W].
+func (t *tape) flat(x value) value {
+	return t.reshape(x, x.shape[0], x.shape[1], x.shape[2]*x.shape[3])
+}
+
+// smallPlane is the number of pixels below which multiplying and adding up a
+// plane is faster than a product of matrices as small.
+const smallPlane = 512
+
+// dots returns the dot product of each channel's plane of a and b, [N,C,1,1].
+func (t *tape) dots(a, b value) value {
+	n, c, hw := a.shape[0], a.shape[1], a.shape[2]*a.shape[3]
+	if hw < smallPlane {
+		return t.sum(t.mul(a, b), 2, 3)
+	}
+	return t.matmul(t.reshape(a, n, c, 1, hw), t.reshape(b, n, c, 1, hw), false, true)
+}
+
+// perChannel returns a vector of C values as [1,C,1,1].
+func (t *tape) perChannel(v value) value { return t.reshape(v, 1, v.len(), 1, 1) }
+
+// batchNorm normalises with the batch's statistics:
+//
+//	y = gamma (x - mean) / sqrt(variance + epsilon) + beta
+//
+// in the form scale*x + shift. With M = N*H*W values a channel and x^ the
+// normalised x, its gradients are (Ioffe, Szegedy 2015)
+//
+//	dbeta = sum dy, dgamma = sum dy x^, dx = scale (dy - dbeta/M - x^ dgamma/M)
+func (t *tape) batchNorm(l *model.Layer, x value) value {
+	count := float64(x.shape[0] * x.shape[2] * x.shape[3])
+	mean := t.times(t.sum(x, 0, 2, 3), 1/count)
+	square := t.times(t.sum(t.dots(x, x), 0), 1/count)
+	variance := t.sub(square, t.mul(mean, mean))
+	t.keepStatistics(l, mean, variance)
+	rstd := t.div(t.scalar(1), t.unary("Sqrt", t.add(variance, t.scalar(model.Epsilon))))
+	scale := t.mul(t.perChannel(t.param(l, "gamma")), rstd)
+	shift := t.sub(t.perChannel(t.param(l, "beta")), t.mul(mean, scale))
+	y := t.add(t.mul(x, scale), shift)
+	t.onBackward(l, func(dy value) {
+		dbeta := t.sum(dy, 0, 2, 3)
+		dgamma := t.mul(rstd, t.sub(t.sum(t.dots(dy, x), 0), t.mul(mean, dbeta)))
+		t.setGrad(l, "beta", dbeta)
+		t.setGrad(l, "gamma", dgamma)
+		// dx = scale*dy + b*x + c
+		b := t.times(t.mul(scale, t.mul(rstd, dgamma)), -1/count)
+		c := t.sub(t.times(t.mul(scale, dbeta), -1/count), t.mul(b, mean))
+		t.gradient(l.Inputs[0], t.add(t.mul(dy, scale), t.add(t.mul(x, b), c)))
+	})
+	return y
+}
+
+func (t *tape) keepStatistics(l *model.Layer, mean, variance value) {
+	t.statistics[l.Name+"/moving_mean"] = mean
+	t.statistics[l.Name+"/moving_variance"] = variance
+}
+
+// swish is x*sigmoid(x); with s the sigmoid and y the result its derivative is
+// s + y (1 - s) = s (1 - y) + y.
+func (t *tape) swish(l *model.Layer, x value) value {
+	s := t.unary("Sigmoid", x)
+	y := t.mul(x, s)
+	t.onBackward(l, func(dy value) {
+		slope := t.add(t.mul(s, t.sub(t.scalar(1), y)), y)
+		t.gradient(l.Inputs[0], t.mul(dy, slope))
+	})
+	return y
+}
+
+func (t *tape) sigmoid(l *model.Layer, x value) value {
+	y := t.unary("Sigmoid", x)
+	t.onBackward(l, func(dy value) {
+		t.gradient(l.Inputs[0], t.mul(dy, t.mul(y, t.sub(t.scalar(1), y))))
+	})
+	return y
+}
+
+// globalPool is the mean over each plane, [N,C,1,1].
+func (t *tape) globalPool(l *model.Layer, x value) value {
+	area := float64(x.shape[2] * x.shape[3])
+	y := t.times(t.sum(x, 2, 3), 1/area)
+	t.onBackward(l, func(dy value) { t.gradient(l.Inputs[0], t.times(dy, 1/area)) })
+	return y
+}
+
+// multiply scales each plane of x by the gate [N,C,1,1].
+func (t *tape) multiply(l *model.Layer, x, gate value) value {
+	y := t.mul(x, gate)
+	t.onBackward(l, func(dy value) {
+		t.gradient(l.Inputs[0], t.mul(dy, gate))
+		t.gradient(l.Inputs[1], t.dots(dy, x))
+	})
+	return y
+}
+
+// residual adds the branch to x. Drop-connect (stochastic depth: Huang et al.,
+// ECCV 2016) multiplies the branch, sample by sample, by 0 or 1/(1-rate).
+func (t *tape) residual(l *model.Layer, x, branch value) value {
+	var drop value
+	if t.drops.name != "" && l.DropRate > 0 {
+		drop = t.reshape(t.slice(t.drops, 0, t.adds, 1, 1), t.batch, 1, 1, 1)
+		branch = t.mul(branch, drop)
+		t.adds++
+	}
+	t.onBackward(l, func(dy value) {
+		t.gradient(l.Inputs[0], dy)
+		if drop.name != "" {
+			dy = t.mul(dy, drop)
+		}
+		t.gradient(l.Inputs[1], dy)
+	})
+	return t.add(x, branch)
+}
