@@ -24,7 +24,8 @@ const Normalisation = "RGB / 255, minus mean 0.485 0.456 0.406, divided by std 0
 // Export writes the network with its weights as a served model: batch size
 // free, batch normalisation by its moving statistics. half stores the kernels
 // in half precision. The card goes into the file's metadata. Weights that do
-// not fit the network are an error that names each layer.
+// not fit the network are an error that names each layer; so is a weight that
+// is not finite, or that half precision cannot hold.
 func Export(n *model.Network, w model.Weights, card model.Card, half bool) ([]byte, error) {
 	if problems := n.Mismatch(w); problems != nil {
 		return nil, fmt.Errorf("the weights do not fit the network:\n  %s", strings.Join(problems, "\n  "))
@@ -36,7 +37,11 @@ func Export(n *model.Network, w model.Weights, card model.Card, half bool) ([]by
 	g.Inputs = []Value{{InputName, Float, []Dim{batch, {Size: 3}, {Size: int64(n.Input.H)}, {Size: int64(n.Input.W)}}}}
 	g.Outputs = []Value{{OutputName, Float, []Dim{batch, {Size: model.Keypoints}, {Size: int64(n.Heatmap.H)}, {Size: int64(n.Heatmap.W)}}}}
 	for _, p := range n.Params() {
-		g.addWeights(p, w[p.Name], half && strings.HasSuffix(p.Name, "/kernel"))
+		half := half && strings.HasSuffix(p.Name, "/kernel")
+		if err := checkFinite(p.Name, w[p.Name], half); err != nil {
+			return nil, fmt.Errorf("a weight cannot be written: %w", err)
+		}
+		g.addWeights(p, w[p.Name], half)
 	}
 	for i := range n.Layers {
 		g.addLayer(&n.Layers[i], i == len(n.Layers)-1)

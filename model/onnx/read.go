@@ -16,11 +16,15 @@ var ErrFormat = errors.New("not a readable ONNX file")
 // error that wraps ErrFormat.
 func Unmarshal(data []byte) (*Model, error) {
 	m := &Model{}
+	graphs := 0
 	err := fields(data, func(f field) (err error) {
 		switch f.number {
 		case 2:
 			m.Producer = string(f.bytes)
 		case 7:
+			if graphs++; graphs > 1 { // a reader may merge them, another takes the last
+				return errors.New("it has more than one graph")
+			}
 			m.Graph, err = readGraph(f.bytes)
 		case 8:
 			m.Opset, err = readOpset(f.bytes, m.Opset)
