@@ -220,12 +220,15 @@ func receive[T any](ctx context.Context, r *run, from <-chan T) (value T, err er
 	select {
 	case value = <-from:
 	case <-r.ctx.Done():
-		err = context.Cause(r.ctx)
+		err = r.cause()
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
 	return value, err
 }
+
+// cause returns why the run ended.
+func (r *run) cause() error { return context.Cause(r.ctx) }
 
 // waiting adds the time since began to that waited.
 func (l *Loader) waiting(began time.Time) {
