@@ -34,7 +34,7 @@ func (e *evaluation) all(ctx context.Context) error {
 	for i, img := range e.set.images {
 		files[i] = e.set.path(img)
 	}
-	e.predictor.boxes = e.set.boxes
+	e.boxes = e.set.boxes
 	e.broken = map[int64]bool{}
 	bar := newEvalBar(e.stderr, len(files))
 	next := 0

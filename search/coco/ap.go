@@ -136,9 +136,9 @@ func (s *scene) match(order []int, n int, area areaRange) []ranked {
 // take returns the place in order of the label that a result takes, which is
 // the most similar one that is free, of equal ones the last; a crowd is always
 // free. Only a result that finds none among the first n, which count, looks
-// among the others. It returns -1 when no similarity reaches the threshold.
-func (s *scene) take(oks []float64, order []int, n int, taken []bool, threshold float64) int {
-	best, least := -1, min(threshold, 1-1e-10)
+// among the others. It returns -1 when no similarity reaches least.
+func (s *scene) take(oks []float64, order []int, n int, taken []bool, least float64) int {
+	best := -1
 	for place, label := range order {
 		if place >= n && best >= 0 && best < n {
 			break

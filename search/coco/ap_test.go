@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/evopose/evopose/model"
@@ -166,6 +167,43 @@ func TestAPCrowd(t *testing.T) {
 	d.Annotations[1].Crowd = false
 	if r := Evaluate(d, results); r.AP > 0.9 {
 		t.Errorf("a second result of one person is no mistake: AP %v", r.AP)
+	}
+}
+
+// The most similar label is taken, of equal ones the last, one that counts
+// before one that does not, and a threshold includes itself.
+func TestTake(t *testing.T) {
+	s := &scene{labels: []*Annotation{{}, {}, {Crowd: true}}}
+	for _, c := range []struct {
+		oks   []float64
+		n     int // how many count
+		taken []bool
+		want  int
+	}{
+		{[]float64{0.6, 0.8, 0.7}, 3, []bool{false, false, false}, 1},
+		{[]float64{0.7, 0.7, 0.1}, 3, []bool{false, false, false}, 1},
+		{[]float64{0.5, 0.4, 0.4}, 3, []bool{false, false, false}, 0},
+		{[]float64{0.4, 0.4, 0.4}, 3, []bool{false, false, false}, -1},
+		{[]float64{0.6, 0.8, 0.9}, 1, []bool{false, false, false}, 0},
+		{[]float64{0.6, 0.8, 0.7}, 1, []bool{true, false, false}, 1},
+		{[]float64{0.6, 0.8, 0.7}, 0, []bool{false, false, false}, 1},
+		{[]float64{0.6, 0.8, 0.7}, 1, []bool{true, true, true}, 2},
+		{[]float64{0.6, 0.8, 0.4}, 2, []bool{true, true, true}, -1},
+	} {
+		before := slices.Clone(c.taken)
+		if got := s.take(c.oks, []int{0, 1, 2}, c.n, c.taken, 0.5); got != c.want {
+			t.Errorf("%v, %d count, taken %v: %d, want %d", c.oks, c.n, before, got, c.want)
+		}
+		if c.want >= 0 && !c.taken[c.want] {
+			t.Errorf("%v: label %d was not taken", c.oks, c.want)
+		}
+	}
+}
+
+// An area of 0 divides nothing by nothing.
+func TestClosenessWithoutArea(t *testing.T) {
+	if at, off := closeness(0, 0, 0), closeness(1, 0, 0); at != 1 || off != 0 {
+		t.Errorf("%v and %v", at, off)
 	}
 }
 

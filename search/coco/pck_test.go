@@ -2,6 +2,7 @@ package coco
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/evopose/evopose/model"
@@ -11,8 +12,8 @@ import (
 func torsoPerson(id, image int64, x float64) Annotation {
 	a := someone(id, image, x, 0)
 	a.Box.H = 200
-	a.Keypoints[leftShoulder] = Keypoint{X: x + 80, Y: 20, V: 2}
-	a.Keypoints[rightHip] = Keypoint{X: x + 20, Y: 100, V: 1}
+	a.Keypoints[slices.Index(model.KeypointNames[:], "left_shoulder")] = Keypoint{X: x + 80, Y: 20, V: 2}
+	a.Keypoints[slices.Index(model.KeypointNames[:], "right_hip")] = Keypoint{X: x + 20, Y: 100, V: 1}
 	return a
 }
 
@@ -36,6 +37,10 @@ func TestPCKLimits(t *testing.T) {
 		got := [4]float64{r.PCK10, r.PCK20, r.PCKBox10, r.PCKBox20}
 		if want := [4]float64{c.pck10, c.pck20, c.box10, c.box20}; got != want {
 			t.Errorf("moved by %v: %v, want %v", c.moved, got, want)
+		}
+		a.Box.W, a.Box.H = a.Box.H, a.Box.W // lying
+		if lying := Evaluate(dataset(a), []Result{find(a, 1, 0, -c.moved)}); lying.PCKBox10 != c.box10 || lying.PCKBox20 != c.box20 {
+			t.Errorf("lying, moved by %v: %v, %v", c.moved, lying.PCKBox10, lying.PCKBox20)
 		}
 	}
 }
@@ -118,6 +123,11 @@ func TestPairByName(t *testing.T) {
 	if found := s.pair(); found[0].Score != 0.9 || found[1].Score != 0.8 {
 		t.Errorf("label 1 has %v, label 2 %v", found[0].Score, found[1].Score)
 	}
+	two.AnnotationID = 1
+	s = newScenes(dataset(a, b), []Result{two, one})[0]
+	if found := s.pair(); found[0].Score != 0.9 || found[1] != nil {
+		t.Errorf("of two results of label 1 it has %v", found[0].Score)
+	}
 	one.AnnotationID, two.AnnotationID = 0, 0
 	s = newScenes(dataset(a, b), []Result{one, two})[0]
 	if found := s.pair(); found[1].Score != 0.9 {
@@ -133,6 +143,13 @@ func TestPairBySimilarity(t *testing.T) {
 	found := s.pair()
 	if found[0].Score != 0.7 || found[1].Score != 0.5 {
 		t.Errorf("label 1 has %v, label 2 %v", found[0].Score, found[1].Score)
+	}
+	// People without keypoints and crowds take nobody's result.
+	empty, crowd := a, a
+	empty.Keypoints, crowd.Crowd = [model.Keypoints]Keypoint{}, true
+	s = newScenes(dataset(empty, crowd, a), []Result{find(a, 0.7, 2, 0)})[0]
+	if found := s.pair(); found[0] != nil || found[1] != nil || found[2] == nil {
+		t.Error("a label without keypoints or a crowd has a result")
 	}
 	// Far from everybody is nobody's.
 	s = newScenes(dataset(a), results[3:])[0]
