@@ -77,7 +77,7 @@ func drawPanels(canvas draw.Canvas, title string, panels ...*plot.Plot) {
 	style.Font.Size = vg.Points(16)
 	style.XAlign, style.YAlign = draw.XCenter, draw.YTop
 	margin := pixels(14)
-	canvas.FillText(style, vg.Point{X: canvas.Center().X, Y: canvas.Max.Y - margin}, title)
+	canvas.FillText(style, vg.Point{X: (canvas.Min.X + canvas.Max.X) / 2, Y: canvas.Max.Y - margin}, title)
 
 	tiles := draw.Tiles{Rows: 1, Cols: len(panels), PadTop: pixels(56), PadBottom: margin,
 		PadLeft: margin, PadRight: pixels(28), PadX: pixels(36)}
