@@ -189,30 +189,33 @@ func (s *Stepper) Step(crops, keypoints []float32, rate float64, t int, rng *ran
 // rounded at floor(cx + 0.5). Phase (a, b) has the pixels (2i+a, 2j+b).
 func (s *Stepper) setTargets(keypoints []float32) {
 	n, in, out := s.options.Batch, s.network.Input, s.network.Heatmap
-	sigma := 2 * float64(out.H) / 64
+	sigma, round := heatmapSigma(out), s.options.RoundTargets
 	sx, sy := float64(out.W)/float64(in.W), float64(out.H)/float64(in.H)
 	for i := range n * model.Keypoints {
 		kp := keypoints[3*i:][:3]
 		for phase := range phases {
 			at := phase*n*model.Keypoints + i
 			s.valid[at] = kp[2]
-			bell(s.targetY[at*out.H/2:][:out.H/2], s.centre(float64(kp[1])*sy), phase/2, sigma, s.options.amplitude)
-			bell(s.targetX[at*out.W/2:][:out.W/2], s.centre(float64(kp[0])*sx), phase%2, sigma, 1)
+			bell(s.targetY[at*out.H/2:][:out.H/2], centre(float64(kp[1])*sy, round), phase/2, 2, sigma, s.options.amplitude)
+			bell(s.targetX[at*out.W/2:][:out.W/2], centre(float64(kp[0])*sx, round), phase%2, 2, sigma, 1)
 		}
 	}
 }
 
-func (s *Stepper) centre(x float64) float64 {
-	if s.options.RoundTargets {
+// heatmapSigma is the targets' standard deviation in heatmap pixels.
+func heatmapSigma(heatmap model.Size) float64 { return 2 * float64(heatmap.H) / 64 }
+
+func centre(x float64, round bool) float64 {
+	if round {
 		return math.Floor(x + 0.5)
 	}
 	return x
 }
 
-// bell writes a Gaussian at the pixels first, first+2, ...
-func bell(dst []float32, centre float64, first int, sigma, amplitude float64) {
+// bell writes a Gaussian at the pixels first, first+step, ...
+func bell(dst []float32, centre float64, first, step int, sigma, amplitude float64) {
 	for i := range dst {
-		d := (float64(2*i+first) - centre) / sigma
+		d := (float64(step*i+first) - centre) / sigma
 		dst[i] = float32(amplitude * math.Exp(-d*d/2))
 	}
 }

@@ -1,0 +1,99 @@
+package cmd
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"github.com/evopose/evopose/search/train"
+)
+
+// trainProgress shows a run: a bar for each epoch on a terminal, and lines
+// that stay.
+type trainProgress struct {
+	w        io.Writer
+	dir      string
+	terminal bool
+	epochs   int
+	bar      *progressbar.ProgressBar
+	epoch    int // that of the bar
+	loss     float64
+	last     train.StepReport
+}
+
+func newTrainProgress(w io.Writer, dir string) *trainProgress {
+	f, ok := w.(*os.File)
+	return &trainProgress{w: w, dir: dir, terminal: ok && term.IsTerminal(int(f.Fd()))}
+}
+
+func (p *trainProgress) close() {
+	if p.bar != nil {
+		_ = p.bar.Exit()
+		p.bar = nil
+	}
+}
+
+// line writes a line that stays, above the bar.
+func (p *trainProgress) line(format string, args ...any) {
+	if p.bar != nil {
+		_ = p.bar.Clear()
+	}
+	fmt.Fprintf(p.w, format+"\n", args...)
+}
+
+// Started implements train.Progress.
+func (p *trainProgress) Started(c *train.Config, s *train.Start, epoch, step, stepsPerEpoch int, skipped error) {
+	p.epochs = c.Epochs
+	if skipped != nil {
+		p.line("warning: %v; going on from the one before", skipped)
+	}
+	if s.Summary != nil {
+		p.line("%s from %s: %v", c.Name, c.From, s.Summary)
+	}
+	p.line("%s at %v, batch %d, %d steps an epoch, %d epochs, into %s", c.Name, c.Size, c.Batch, stepsPerEpoch, c.Epochs, p.dir)
+	if epoch > 0 || step > 0 {
+		p.line("resumed in epoch %d after step %d", epoch+1, step)
+	}
+}
+
+// Stepped implements train.Progress.
+func (p *trainProgress) Stepped(s train.StepReport) {
+	p.last = s
+	// What is shown moves with the loss of about the last 50 steps.
+	if p.loss == 0 {
+		p.loss = s.Loss
+	}
+	p.loss += (s.Loss - p.loss) / 50
+	if !p.terminal {
+		return
+	}
+	if p.bar == nil || p.epoch != s.Epoch {
+		p.close()
+		p.epoch = s.Epoch
+		p.bar = progressbar.NewOptions(s.StepsPerEpoch, progressbar.OptionSetWriter(p.w), progressbar.OptionSetWidth(20),
+			progressbar.OptionThrottle(200*time.Millisecond), progressbar.OptionSetPredictTime(false), progressbar.OptionClearOnFinish())
+	}
+	p.bar.Describe(fmt.Sprintf("epoch %d/%d  loss %.2f  %.1f images/s  %s left", s.Epoch, p.epochs, p.loss, s.ImagesPerSecond, s.Left.Round(time.Second)))
+	_ = p.bar.Set(s.Step)
+}
+
+// Broken implements train.Progress.
+func (p *trainProgress) Broken(err error) { p.line("warning: %v; left out", err) }
+
+// Measured implements train.Progress.
+func (p *trainProgress) Measured(point train.Point, all []train.Validation, best bool) {
+	text := fmt.Sprintf("epoch %d/%d  loss %.2f  val %.2f", point.Epoch, p.epochs, point.Loss, point.Val)
+	for _, v := range all {
+		text += fmt.Sprintf("  %s AP %.3f PCK@0.2 %.3f", v.Name, max(0, v.Report.AP), max(0, v.Report.PCK20))
+	}
+	text += fmt.Sprintf("  %.1f images/s, waited %.1f %%, %s left", point.ImagesPerSecond, 100*p.last.Waited, p.last.Left.Round(time.Second))
+	if best {
+		text += "  -> " + filepath.Join(p.dir, train.BestONNX)
+	}
+	p.line("%s", text)
+}

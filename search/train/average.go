@@ -1,0 +1,45 @@
+package train
+
+import "github.com/evopose/evopose/model"
+
+// average is the exponential moving average of a network's weights (Polyak,
+// Juditsky 1992), moving statistics included: what is measured and shipped.
+type average struct {
+	decay           float64 // 0: none, the average is the weights
+	weights, moving []float32
+	updates         int
+}
+
+// start sets the average to the weights as they are.
+func (a *average) start(s state) {
+	a.weights = append(a.weights[:0], s.weights...)
+	a.moving = append(a.moving[:0], s.moving...)
+}
+
+// update moves the average towards the weights. The first updates move it
+// further, as the weights move fast then: the decay is at most (1+n)/(10+n).
+func (a *average) update(s state) {
+	a.updates++
+	n := float64(a.updates)
+	share := float32(1 - min(a.decay, (1+n)/(10+n)))
+	if a.decay == 0 {
+		share = 1
+	}
+	towards(a.weights, s.weights, share)
+	towards(a.moving, s.moving, share)
+}
+
+func towards(a, b []float32, share float32) {
+	b = b[:len(a)]
+	for i := range a {
+		a[i] += share * (b[i] - a[i])
+	}
+}
+
+// asWeights returns a copy of the average.
+func (a *average) asWeights(l *layout) model.Weights {
+	w := model.Weights{}
+	unpack(w, l.trainable, a.weights)
+	unpack(w, l.moving, a.moving)
+	return w
+}
