@@ -47,18 +47,30 @@ func (t *tape) fullyConnected(l *model.Layer, x value) value {
 // dW = sum over the samples of dY X^T, and dX = W^T dY.
 func (t *tape) pointwise(l *model.Layer, x value) value {
 	in, out := l.In.C, l.Out.C
-	kernel := t.param(l, "kernel")
+	x, kernel := t.toPlanes(x), t.param(l, "kernel")
 	y := t.biased(l, t.conv(convolution{op: "Conv"}, x, kernel, out))
 	t.onBackward(l, func(dy value) {
 		t.biasGrad(l, dy)
 		d := t.flat(dy)
-		t.setGrad(l, "kernel", t.sum(t.matmul(d, t.flat(x), false, true), 0))
+		t.setGrad(l, "kernel", t.products(d, t.flat(x)))
 		if wants(l) {
 			dx := t.matmul(t.reshape(kernel, out, in), d, true, false)
 			t.gradient(l.Inputs[0], t.reshape(dx, x.shape...))
 		}
 	})
 	return y
+}
+
+// products returns the sum over the samples of a b^T, [A,B], for a [N,A,M] and b
+// [N,B,M]. Where the N products are larger than what they are made of, the
+// samples are laid side by side and there is one product.
+func (t *tape) products(a, b value) value {
+	n, rows, columns, m := a.shape[0], a.shape[1], b.shape[1], a.shape[2]
+	if rows*columns < (rows+columns)*m {
+		return t.reshape(t.sum(t.matmul(a, b, false, true), 0), rows, columns)
+	}
+	side := func(x value) value { return t.reshape(t.transpose(x, 1, 0, 2), x.shape[1], n*m) }
+	return t.matmul(side(a), side(b), false, true)
 }
 
 // windowed is a convolution with a kernel larger than 1x1: the stem's. Its

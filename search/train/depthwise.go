@@ -1,9 +1,6 @@
 package train
 
-import (
-	"github.com/evopose/evopose/model"
-	"github.com/evopose/evopose/model/onnx"
-)
+import "github.com/evopose/evopose/model"
 
 // depthwise is a convolution of each channel by its own kernel, [C, 1, k, k].
 // Towards its input the gradient is the convolution of dy, spread out to the
@@ -52,39 +49,25 @@ func (t *tape) widen(x value, zeros int) value {
 	return t.pad(x, []int{0, 0, 0}, []int{0, 0, zeros})
 }
 
-// depthwiseBlocked is depthwise by the runtime's operators on blocked
-// channels: [N, C/b, H, W, b] in memory, called [N, C, H, W]. A kernel is
-// [C/b, k*k, b], called [C, 1, k, k]. In that layout the samples' blocks lie
-// behind each other, so [N, C] is also [1, N*C].
+// depthwiseBlocked is depthwise in the blocked layout. A kernel is [C/b, k*k, b]
+// there, called [C, 1, k, k].
 func (t *tape) depthwiseBlocked(l *model.Layer, x value) value {
 	c, k := l.Out.C, l.Kernel
 	flat := t.reshape(t.param(l, "kernel"), c/t.block, t.block, k*k)
 	kernel := t.transpose(flat, 0, 2, 1) // [C/b, k*k, b]
 	xb := t.toBlocks(x)
-	conv := convolution{op: "Conv", domain: blocked, group: c, stride: l.Stride, pads: l.Pads}
-	y := t.fromBlocks(t.conv(conv, xb, t.reshape(kernel, c, 1, k, k), c))
+	y := t.blockedConv(convolution{group: c, stride: l.Stride, pads: l.Pads}, xb, t.reshape(kernel, c, 1, k, k))
 	t.onBackward(l, func(dy value) {
-		dyb := t.toBlocks(dy)
 		turned := t.reshape(t.slice(kernel, 1, k*k-1, -1, k*k), c, 1, k, k)
-		spread, pads := t.spread(l, dyb, t.block)
-		dx := t.conv(convolution{op: "Conv", domain: blocked, group: c, pads: pads}, spread, turned, c)
-		t.gradient(l.Inputs[0], t.fromBlocks(dx))
+		spread, pads := t.spread(l, dy, t.block)
+		t.gradient(l.Inputs[0], t.blockedConv(convolution{group: c, pads: pads}, spread, turned))
 
 		n := x.shape[0]
 		all := t.reshape(xb, 1, n*c, x.shape[2], x.shape[3])
-		filters := t.reshape(dyb, n*c, 1, dy.shape[2], dy.shape[3])
-		d := t.conv(convolution{op: "Conv", domain: blocked, group: n * c, dilation: l.Stride, pads: l.Pads}, all, filters, n*c)
+		filters := t.reshape(dy, n*c, 1, dy.shape[2], dy.shape[3])
+		d := t.blockedConv(convolution{group: n * c, dilation: l.Stride, pads: l.Pads}, all, filters)
 		sum := t.sum(t.reshape(d, n, c/t.block, k*k, t.block), 0)
 		t.setGrad(l, "kernel", t.transpose(t.reshape(sum, c/t.block, k*k, t.block), 0, 2, 1))
 	})
 	return y
-}
-
-func (t *tape) toBlocks(x value) value {
-	return t.emit(node{op: "ReorderInput", domain: blocked, in: []value{x}, shape: x.shape})
-}
-
-func (t *tape) fromBlocks(x value) value {
-	return t.emit(node{op: "ReorderOutput", domain: blocked, in: []value{x}, shape: x.shape,
-		attrs: []onnx.Attribute{integer("channels", x.shape[1])}})
 }

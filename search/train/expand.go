@@ -36,7 +36,7 @@ func (t *tape) expand(conv, norm *model.Layer, x value) value {
 	flat := t.flat(x)
 
 	mu := column(t.times(t.sum(x, 0, 2, 3), 1/count))
-	gram := t.reshape(t.times(t.sum(t.matmul(flat, flat, false, true), 0), 1/count), in, in)
+	gram := t.times(t.products(flat, flat), 1/count)
 	wc := t.matmul(w, t.sub(gram, t.matmul(mu, mu, false, true)), false, false)
 	mean := t.matmul(w, mu, false, false)
 	variance := t.sum(t.mul(wc, w), 1)
@@ -50,7 +50,7 @@ func (t *tape) expand(conv, norm *model.Layer, x value) value {
 
 	t.onBackward(norm, func(dy value) {
 		d := t.flat(dy)
-		p := t.reshape(t.sum(t.matmul(d, flat, false, true), 0), out, in)
+		p := t.products(d, flat)
 		dbeta := column(t.sum(dy, 0, 2, 3))
 		dgamma := t.mul(rstd, t.sub(t.sum(t.mul(w, p), 1), t.mul(mean, dbeta)))
 		t.setGrad(norm, "beta", dbeta)

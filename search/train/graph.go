@@ -8,19 +8,21 @@ import (
 	"github.com/evopose/evopose/model/onnx"
 )
 
-// The operator sets beside ONNX's own. blocked holds the runtime's internal
+// The operator sets beside ONNX's own. nchwc holds the runtime's internal
 // operators on channels in blocks of 8 or 16 (NCHWc).
 const (
 	microsoft = "com.microsoft"
-	blocked   = "com.microsoft.nchwc"
+	nchwc     = "com.microsoft.nchwc"
 )
 
 const opset = 17
 
-// value is a tensor of a graph: its name and its fixed shape.
+// value is a tensor of a graph: its name and its fixed shape. A blocked one,
+// called [N,C,H,W], lies as [N,C/b,H,W,b] in memory: see blocks.go.
 type value struct {
-	name  string
-	shape []int
+	name    string
+	shape   []int
+	blocked bool
 }
 
 // len returns the number of elements.
@@ -44,7 +46,7 @@ func newGraph(name string) *graph {
 
 // marshal returns the graph's ONNX file.
 func (g *graph) marshal() []byte {
-	return onnx.Marshal(&onnx.Model{Producer: "evopose", Opset: opset, Domains: []string{microsoft, blocked}, Graph: g.onnx})
+	return onnx.Marshal(&onnx.Model{Producer: "evopose", Opset: opset, Domains: []string{microsoft, nchwc}, Graph: g.onnx})
 }
 
 func dims(shape []int) []onnx.Dim {
@@ -58,7 +60,7 @@ func dims(shape []int) []onnx.Dim {
 // input declares an input of the graph.
 func (g *graph) input(name string, shape ...int) value {
 	g.onnx.Inputs = append(g.onnx.Inputs, onnx.Value{Name: name, Type: onnx.Float, Dims: dims(shape)})
-	return value{name, shape}
+	return value{name: name, shape: shape}
 }
 
 // output makes v, which a single operator computed, an output of the graph,
@@ -101,7 +103,7 @@ func (g *graph) emit(n node) value {
 	}
 	g.onnx.Nodes = append(g.onnx.Nodes, onnx.Node{Name: n.out, Op: n.op, Domain: n.domain,
 		Inputs: names, Outputs: []string{n.out}, Attributes: n.attrs})
-	return value{n.out, n.shape}
+	return value{name: n.out, shape: n.shape}
 }
 
 func ints(name string, v ...int) onnx.Attribute {
@@ -141,7 +143,7 @@ func (g *graph) constant(name string, kind onnx.DataType, shape []int, raw []byt
 		t.Dims = append(t.Dims, int64(d))
 	}
 	g.onnx.Initializers = append(g.onnx.Initializers, t)
-	v := value{name, shape}
+	v := value{name: name, shape: shape}
 	g.consts[name] = v
 	return v
 }
@@ -159,8 +161,11 @@ func broadcast(a, b value) []int {
 	return shape
 }
 
+// binary is elementwise; two values that are no scalars have the same layout.
 func (g *graph) binary(op string, a, b value) value {
-	return g.emit(node{op: op, in: []value{a, b}, shape: broadcast(a, b)})
+	v := g.emit(node{op: op, in: []value{a, b}, shape: broadcast(a, b)})
+	v.blocked = a.blocked || b.blocked
+	return v
 }
 
 func (g *graph) add(a, b value) value { return g.binary("Add", a, b) }
@@ -172,7 +177,9 @@ func (g *graph) div(a, b value) value { return g.binary("Div", a, b) }
 func (g *graph) times(a value, f float64) value { return g.mul(a, g.scalar(f)) }
 
 func (g *graph) unary(op string, a value) value {
-	return g.emit(node{op: op, in: []value{a}, shape: a.shape})
+	v := g.emit(node{op: op, in: []value{a}, shape: a.shape})
+	v.blocked = a.blocked
+	return v
 }
 
 func (g *graph) reshape(a value, shape ...int) value {
@@ -215,7 +222,7 @@ func (g *graph) split(a value, axis int, lengths ...int) []value {
 	for i, l := range lengths {
 		shape := append([]int(nil), a.shape...)
 		shape[axis] = l
-		parts[i] = value{fmt.Sprintf("%s_%d", n.Name, i), shape}
+		parts[i] = value{name: fmt.Sprintf("%s_%d", n.Name, i), shape: shape}
 		n.Outputs = append(n.Outputs, parts[i].name)
 	}
 	g.onnx.Nodes = append(g.onnx.Nodes, n)

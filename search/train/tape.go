@@ -26,6 +26,7 @@ type tape struct {
 	// by trainable parameters; statistics holds the batch's mean and variance
 	// by the moving statistic's name.
 	grads, paramGrads, statistics map[string]value
+	scaled                        map[string]scaled
 	adds                          int // residual additions so far
 }
 
@@ -84,16 +85,45 @@ func (t *tape) forward(l *model.Layer, last bool) {
 // onBackward registers how to get from the gradient of a layer's output to
 // those of its inputs and parameters.
 func (t *tape) onBackward(l *model.Layer, f func(dy value)) {
-	t.backward = append(t.backward, func() { f(t.grads[l.Name]) })
+	t.backward = append(t.backward, func() {
+		t.settle(l.Name)
+		f(t.grads[l.Name])
+	})
 }
 
-// gradient adds to the gradient of a layer's output. d may be [N,C,1,1] where
-// the output is larger: then it is the same at each place.
+// gradient adds to the gradient of a layer's output, in that output's layout.
+// d may be [N,C,1,1] where the output is larger: then it is the same at each
+// place, and comes after a scaledGradient.
 func (t *tape) gradient(layer string, d value) {
+	if s, ok := t.scaled[layer]; ok && d.shape[2]*d.shape[3] == 1 {
+		d = t.scalePlanes(s.dy, s.gate, d)
+		delete(t.scaled, layer)
+	}
+	t.settle(layer)
+	if t.outputs[layer].blocked {
+		d = t.toBlocks(d)
+	} else {
+		d = t.toPlanes(d)
+	}
 	if sum, ok := t.grads[layer]; ok {
 		d = t.add(sum, d)
 	}
 	t.grads[layer] = d
+}
+
+// scaled is a gradient of dy times the gate of each plane that is still to be
+// computed, so that what is the same at each place can be added with it.
+type scaled struct{ dy, gate value }
+
+// scaledGradient starts the gradient of a layer's output.
+func (t *tape) scaledGradient(layer string, dy, gate value) { t.scaled[layer] = scaled{dy, gate} }
+
+// settle computes the scaledGradient of a layer, if there is one.
+func (t *tape) settle(layer string) {
+	if s, ok := t.scaled[layer]; ok {
+		delete(t.scaled, layer)
+		t.gradient(layer, t.scalePlanes(s.dy, s.gate))
+	}
 }
 
 // wants reports whether a layer's input needs a gradient.
@@ -111,19 +141,6 @@ func (t *tape) flat(x value) value {
 	return t.reshape(x, x.shape[0], x.shape[1], x.shape[2]*x.shape[3])
 }
 
-// smallPlane is the number of pixels below which multiplying and adding up a
-// plane is faster than a product of matrices as small.
-const smallPlane = 512
-
-// dots returns the dot product of each channel's plane of a and b, [N,C,1,1].
-func (t *tape) dots(a, b value) value {
-	n, c, hw := a.shape[0], a.shape[1], a.shape[2]*a.shape[3]
-	if hw < smallPlane {
-		return t.sum(t.mul(a, b), 2, 3)
-	}
-	return t.matmul(t.reshape(a, n, c, 1, hw), t.reshape(b, n, c, 1, hw), false, true)
-}
-
 // perChannel returns a vector of C values as [1,C,1,1].
 func (t *tape) perChannel(v value) value { return t.reshape(v, 1, v.len(), 1, 1) }
 
@@ -137,23 +154,23 @@ func (t *tape) perChannel(v value) value { return t.reshape(v, 1, v.len(), 1, 1)
 //	dbeta = sum dy, dgamma = sum dy x^, dx = scale (dy - dbeta/M - x^ dgamma/M)
 func (t *tape) batchNorm(l *model.Layer, x value) value {
 	count := float64(x.shape[0] * x.shape[2] * x.shape[3])
-	mean := t.times(t.sum(x, 0, 2, 3), 1/count)
+	mean := t.times(t.channelSums(x), 1/count)
 	square := t.times(t.sum(t.dots(x, x), 0), 1/count)
 	variance := t.sub(square, t.mul(mean, mean))
 	t.keepStatistics(l, mean, variance)
 	rstd := t.div(t.scalar(1), t.unary("Sqrt", t.add(variance, t.scalar(model.Epsilon))))
 	scale := t.mul(t.perChannel(t.param(l, "gamma")), rstd)
 	shift := t.sub(t.perChannel(t.param(l, "beta")), t.mul(mean, scale))
-	y := t.add(t.mul(x, scale), shift)
+	y := t.scaleChannels(x, scale, shift)
 	t.onBackward(l, func(dy value) {
-		dbeta := t.sum(dy, 0, 2, 3)
+		dbeta := t.channelSums(dy)
 		dgamma := t.mul(rstd, t.sub(t.sum(t.dots(dy, x), 0), t.mul(mean, dbeta)))
 		t.setGrad(l, "beta", dbeta)
 		t.setGrad(l, "gamma", dgamma)
 		// dx = scale*dy + b*x + c
 		b := t.times(t.mul(scale, t.mul(rstd, dgamma)), -1/count)
 		c := t.sub(t.times(t.mul(scale, dbeta), -1/count), t.mul(b, mean))
-		t.gradient(l.Inputs[0], t.add(t.mul(dy, scale), t.add(t.mul(x, b), c)))
+		t.gradient(l.Inputs[0], t.scaleChannels(dy, scale, value{}, t.scaleChannels(x, b, c)))
 	})
 	return y
 }
@@ -186,16 +203,16 @@ func (t *tape) sigmoid(l *model.Layer, x value) value {
 // globalPool is the mean over each plane, [N,C,1,1].
 func (t *tape) globalPool(l *model.Layer, x value) value {
 	area := float64(x.shape[2] * x.shape[3])
-	y := t.times(t.sum(x, 2, 3), 1/area)
+	y := t.planeMeans(x)
 	t.onBackward(l, func(dy value) { t.gradient(l.Inputs[0], t.times(dy, 1/area)) })
 	return y
 }
 
 // multiply scales each plane of x by the gate [N,C,1,1].
 func (t *tape) multiply(l *model.Layer, x, gate value) value {
-	y := t.mul(x, gate)
+	y := t.scalePlanes(x, gate)
 	t.onBackward(l, func(dy value) {
-		t.gradient(l.Inputs[0], t.mul(dy, gate))
+		t.scaledGradient(l.Inputs[0], dy, gate)
 		t.gradient(l.Inputs[1], t.dots(dy, x))
 	})
 	return y
