@@ -14,7 +14,12 @@ const (
 )
 
 // defaultCache returns half of the free memory, at most mostCache, in bytes.
-func defaultCache() int64 { return min(freeMemory("/")/2, mostCache) }
+func defaultCache() int64 { return min(FreeMemory()/2, mostCache) }
+
+// FreeMemory returns how much memory, in bytes, a process may take on this
+// machine and in its container, as far as Linux says; elsewhere a cautious
+// guess.
+func FreeMemory() int64 { return freeMemory("/") }
 
 // freeMemory returns the memory, in bytes, that Linux has free, or that a
 // container's control group (version 2) allows if that is less. root is the

@@ -16,19 +16,25 @@ func (a *average) start(s state) {
 	a.moving = append(a.moving[:0], s.moving...)
 }
 
-// update moves the average towards the weights. The first updates move it
-// further, as the weights move fast then: the decay is at most (1+n)/(10+n).
+// update moves the average towards the weights:
+//
+//	average = d average + (1-d) weights, d = min(decay, (1+n)/(10+n))
+//
+// in update n from 1. So the first updates move it further, as the weights
+// move fast then.
 func (a *average) update(s state) {
 	a.updates++
+	if a.decay == 0 {
+		a.start(s)
+		return
+	}
 	n := float64(a.updates)
 	share := float32(1 - min(a.decay, (1+n)/(10+n)))
-	if a.decay == 0 {
-		share = 1
-	}
 	towards(a.weights, s.weights, share)
 	towards(a.moving, s.moving, share)
 }
 
+// towards moves each value of a by a share of the way to b's.
 func towards(a, b []float32, share float32) {
 	b = b[:len(a)]
 	for i := range a {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/evopose/evopose/model"
 	"github.com/evopose/evopose/search/coco"
@@ -122,8 +123,21 @@ func load(sets []DataSet) ([]coco.Set, error) {
 	return all, nil
 }
 
+// dataNames names the sets to train on.
+func (c *Config) dataNames() string {
+	var names []string
+	for _, d := range c.Data {
+		names = append(names, d.name())
+	}
+	return strings.Join(names, " + ")
+}
+
 // name is a set's name in messages: its file with the folder, "coco/val".
 func (s DataSet) name() string {
 	base := filepath.Base(s.Annotations)
-	return filepath.Base(filepath.Dir(s.Annotations)) + "/" + base[:len(base)-len(filepath.Ext(base))]
+	name := strings.TrimSuffix(base, filepath.Ext(base))
+	if folder := filepath.Base(filepath.Dir(s.Annotations)); folder != "." {
+		name = folder + "/" + name
+	}
+	return name
 }

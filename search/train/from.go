@@ -1,10 +1,11 @@
 package train
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
-	"strings"
+	"slices"
 
 	"github.com/evopose/evopose/model"
 	"github.com/evopose/evopose/model/onnx"
@@ -40,39 +41,55 @@ func (c *Config) start(n *model.Network) (*Start, error) {
 		return nil, fmt.Errorf("%s: its weights do not fit its own network: %s", c.From, problems[0])
 	}
 	weights, summary := search.Transfer(n, initial, parent, w)
-	lineage := card.Lineage
+	lineage := slices.Clone(card.Lineage)
 	if card.Genotype != c.Genotype || card.Input != c.Native {
 		lineage = append(lineage, fmt.Sprintf("weight transfer from %s (%s, %v)", card.Name, card.Genotype, card.Input))
 	}
 	return &Start{Weights: weights, Summary: summary, Lineage: lineage}, nil
 }
 
-// readWeights reads an ONNX file of ours or a checkpoint, of which the moving
-// average counts.
+// readWeights reads a checkpoint, of which the moving average counts, or an
+// ONNX file of ours.
 func readWeights(path string) (model.Card, model.Weights, error) {
-	if strings.HasSuffix(path, ".ckpt") {
-		return readCheckpointWeights(path)
-	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return model.Card{}, nil, err
+		return model.Card{}, nil, fmt.Errorf("the weights to start from: %w", err)
+	}
+	if bytes.HasPrefix(data, []byte(checkpointMagic)) {
+		card, w, err := checkpointWeights(data)
+		if err != nil {
+			return card, nil, fmt.Errorf("checkpoint %s %w", path, err)
+		}
+		return card, w, nil
 	}
 	w, card, err := onnx.Weights(data)
 	if err != nil {
-		return card, nil, fmt.Errorf("%s: %w", path, err)
+		return card, nil, fmt.Errorf("%s is neither a checkpoint of evopose train nor an ONNX file of evopose: %w", path, err)
 	}
 	return card, w, nil
 }
 
-func readCheckpointWeights(path string) (model.Card, model.Weights, error) {
-	ckpt, err := Load(path)
+func checkpointWeights(data []byte) (model.Card, model.Weights, error) {
+	ckpt, err := decode(data)
 	if err != nil {
 		return model.Card{}, nil, err
 	}
 	var s saved
 	if err := json.Unmarshal(ckpt.Meta.Run, &s); err != nil {
-		return model.Card{}, nil, fmt.Errorf("%s: %w", path, err)
+		return model.Card{}, nil, fmt.Errorf("%w (its run: %w)", errInside, err)
 	}
-	return model.Card{Name: s.Config.Name, Genotype: s.Config.Genotype, Input: s.Config.Native, Lineage: s.Lineage},
-		ckpt.Group(GroupEMA), nil
+	card := model.Card{Name: s.Config.Name, Genotype: s.Config.Genotype, Input: s.Config.Native, Lineage: s.Lineage}
+	if ckpt.Meta.Step > 0 {
+		card.Lineage = append(card.Lineage, s.Config.trained(ckpt.Meta.Epoch))
+	}
+	return card, ckpt.Group(GroupEMA), nil
+}
+
+// trained is the lineage's line of this run after some epochs.
+func (c *Config) trained(epochs int) string {
+	line := fmt.Sprintf("trained %d epochs at %v on %s", epochs, c.Size, c.dataNames())
+	if c.Command != "" {
+		line += ": " + c.Command
+	}
+	return line
 }

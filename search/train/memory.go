@@ -3,7 +3,65 @@ package train
 import (
 	"fmt"
 	"strings"
+
+	"github.com/evopose/evopose/model"
 )
+
+// What EstimateMemory goes by: the peak resident memory of three steps of S at
+// 128x96 (batch 2 and 8) and 256x192 (2 and 4), and of L's widths at 256x192 (2
+// and 4). For each sample these took 2.4 to 2.8 times the bytes of all layers'
+// outputs, with SaveMemory 1.4 to 1.5 times.
+const (
+	memoryPerOutput      = 2.8
+	savedMemoryPerOutput = 1.5
+	copiesOfWeights      = 16 // weights, moments, gradients, both directions, checkpoints
+	memoryOfRuntime      = 80 << 20
+	bytesOfValue         = 4
+)
+
+// EstimateMemory returns about how many bytes of memory training steps take on
+// the CPU: 0 to 15 % more than was measured. save is ort.GraphOptions'
+// SaveMemory.
+func EstimateMemory(n *model.Network, batch int, save bool) int64 {
+	fixed, sample := memoryParts(n, save)
+	return int64(fixed + float64(batch)*sample)
+}
+
+// memoryParts returns what steps take whatever their batch, and what each
+// sample adds, in bytes.
+func memoryParts(n *model.Network, save bool) (fixed, sample float64) {
+	outputs := 0.0
+	for i := range n.Layers {
+		out := n.Layers[i].Out
+		outputs += float64(out.C) * float64(out.H) * float64(out.W)
+	}
+	factor := memoryPerOutput
+	if save {
+		factor = savedMemoryPerOutput
+	}
+	fixed = memoryOfRuntime + bytesOfValue*copiesOfWeights*float64(newLayout(n).size)
+	return fixed, bytesOfValue * factor * outputs
+}
+
+// checkMemory reports a batch whose steps do not fit into free bytes, and
+// names what would.
+func checkMemory(n *model.Network, batch int, save bool, free int64) error {
+	need := EstimateMemory(n, batch, save)
+	if need <= free {
+		return nil
+	}
+	fixed, sample := memoryParts(n, save)
+	advice := "choose a smaller --size or network"
+	if fits := int((float64(free) - fixed) / sample); fits >= 2 {
+		advice = fmt.Sprintf("--batch %d fits, or choose a smaller --size or network", fits)
+	}
+	if !save {
+		advice += ", or --save-memory, which takes about half"
+	}
+	const gib = 1 << 30
+	return fmt.Errorf("a batch of %d at %v takes about %.1f GiB of memory and %.1f GiB are free: %s",
+		batch, n.Input, float64(need)/gib, float64(free)/gib, advice)
+}
 
 // outOfMemory explains the runtime's error where memory ran out.
 func outOfMemory(err error, c Config) error {

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"math"
 	"time"
 
 	"github.com/evopose/evopose/search/coco"
@@ -21,10 +22,10 @@ func newMeter(l *coco.Loader, batch int) *meter {
 
 func (m *meter) stepped() { m.steps++ }
 
-// rate is images a second; 0 before the first step.
+// rate is images a second; NaN before the first step.
 func (m *meter) rate() float64 {
 	if m.steps == 0 {
-		return 0
+		return math.NaN()
 	}
 	return float64(m.steps*m.batch) / time.Since(m.began).Seconds()
 }

@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
-	"strings"
+	"slices"
 
 	"github.com/google/renameio/v2/maybe"
 
@@ -29,6 +29,7 @@ type SetResult struct {
 	coco.Report
 }
 
+// report writes the report of the best epoch.
 func (r *run) report(all []Validation) error {
 	report := Report{Config: r.config, Epochs: r.best.Epoch, Steps: r.best.Step, Loss: r.best.Loss, Lineage: r.card().Lineage}
 	for _, v := range all {
@@ -38,28 +39,24 @@ func (r *run) report(all []Validation) error {
 	if err != nil {
 		return err
 	}
-	return maybe.WriteFile(filepath.Join(r.options.Dir, ReportFile), append(data, '\n'), 0o644)
+	if err := maybe.WriteFile(filepath.Join(r.options.Dir, ReportFile), append(data, '\n'), 0o644); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return nil
 }
 
 // card describes the network as it is now, at its native size.
 func (r *run) card() model.Card {
 	c := r.config
-	var names []string
-	for _, d := range c.Data {
-		names = append(names, d.name())
-	}
-	step := fmt.Sprintf("trained %d epochs at %v on %s", r.step/r.loader.StepsPerEpoch(), c.Size, strings.Join(names, " + "))
-	if c.Command != "" {
-		step += ": " + c.Command
-	}
 	about := c.About
 	if about == "" {
-		about = strings.Join(names, " + ")
+		about = c.dataNames()
 	}
 	licence := c.Licence
 	if licence == "" {
 		licence = "that of the training data, see data"
 	}
+	lineage := append(slices.Clone(r.start.Lineage), c.trained(r.step/r.stepsPerEpoch()))
 	return model.Card{Name: c.Name, Genotype: c.Genotype, Input: c.Native, Heatmap: r.native.Heatmap, Trained: true,
-		Seed: c.Seed, Data: about, Licence: licence, Lineage: append(append([]string(nil), r.start.Lineage...), step)}
+		Seed: c.Seed, Data: about, Licence: licence, Lineage: lineage}
 }

@@ -7,6 +7,7 @@ import (
 	"image"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/evopose/evopose/model"
 	"github.com/evopose/evopose/model/onnx"
@@ -19,26 +20,62 @@ import (
 // validator measures a network on a labelled set with the pre- and
 // postprocessing that serve: the labels' boxes, DARK, no flip test.
 type validator struct {
-	name    string
-	set     *coco.Dataset
-	network *model.Network
-	options StepperOptions
-	images  map[int64]int
-	cache   map[int64]*image.NRGBA
-	people  []*coco.Annotation
+	name     string
+	set      *coco.Dataset
+	network  *model.Network
+	options  StepperOptions
+	images   map[int64]int
+	pictures map[int64]*image.NRGBA // those kept
+	people   []*coco.Annotation
+
+	crops    []float32 // [validBatch,3,H,W]
+	heatmaps []float32 // [validBatch,17,h,w]
 }
 
 // validBatch is the number of crops of one run.
 const validBatch = 16
 
 func newValidator(name string, set *coco.Dataset, n *model.Network, o StepperOptions) *validator {
-	v := &validator{name: name, set: set, network: n, options: o, images: set.ImagesByID(), cache: map[int64]*image.NRGBA{}}
+	v := &validator{name: name, set: set, network: n, options: o, images: set.ImagesByID(), pictures: map[int64]*image.NRGBA{},
+		crops: make([]float32, validBatch*3*n.Input.Area()), heatmaps: make([]float32, validBatch*model.Keypoints*n.Heatmap.Area())}
 	for i := range set.Annotations {
-		if a := &set.Annotations[i]; !a.Crowd && a.Labelled() > 0 {
+		if a := &set.Annotations[i]; !a.Crowd && a.Labelled() > 0 && a.Box.Validate() == nil {
 			v.people = append(v.people, a)
 		}
 	}
 	return v
+}
+
+// open decodes every picture once, so that one that is broken shows before the
+// training and not after its first epoch. It keeps up to budget bytes of them.
+func (v *validator) open(ctx context.Context, budget int64) error {
+	if len(v.people) == 0 {
+		return fmt.Errorf("%s: nobody to validate on: no person has a box and a labelled keypoint", v.set.Path)
+	}
+	var broken []error
+	seen := map[int64]bool{}
+	for _, a := range v.people {
+		if ctx.Err() != nil {
+			return fmt.Errorf("stopped while reading the pictures of %s: %w", v.set.Path, context.Cause(ctx))
+		}
+		if seen[a.ImageID] {
+			continue
+		}
+		seen[a.ImageID] = true
+		img, err := v.picture(a)
+		switch {
+		case err != nil:
+			broken = append(broken, err)
+		case int64(len(img.Pix)) <= budget:
+			budget -= int64(len(img.Pix))
+			v.pictures[a.ImageID] = img
+		}
+	}
+	if broken != nil {
+		return fmt.Errorf("%d of the %d pictures of %s cannot be validated on: repair them or take them out of the file; the first: %w",
+			len(broken), len(seen), v.set.Path, broken[0])
+	}
+	return nil
 }
 
 // Validation is what was measured on a set.
@@ -52,75 +89,94 @@ type Validation struct {
 
 // run measures the weights.
 func (v *validator) run(ctx context.Context, w model.Weights) (result Validation, err error) {
-	card := model.Card{Name: "validation", Genotype: v.network.Genotype, Input: v.network.Input, Heatmap: v.network.Heatmap}
-	data, err := onnx.Export(v.network, w, card, false)
-	if err != nil {
-		return result, err
-	}
-	session, err := ort.Open(data, card, ort.Options{Provider: v.options.Graph.Provider, Threads: v.options.Graph.Threads, MaxBatch: validBatch})
+	session, err := v.session(w)
 	if err != nil {
 		return result, err
 	}
 	defer func() { err = errors.Join(err, session.Close()) }()
-	var (
-		crops    = make([]float32, validBatch*3*v.network.Input.Area())
-		heatmaps = make([]float32, validBatch*model.Keypoints*v.network.Heatmap.Area())
-		results  []coco.Result
-		loss     float64
-	)
-	for i := 0; i < len(v.people); i += validBatch {
+	var results []coco.Result
+	result.Name = v.name
+	for people := range slices.Chunk(v.people, validBatch) {
 		if ctx.Err() != nil {
-			return result, ctx.Err()
+			return result, context.Cause(ctx)
 		}
-		people := v.people[i:min(i+validBatch, len(v.people))]
-		affines, err := v.crop(crops, people)
+		loss, found, err := v.batch(session, people)
 		if err != nil {
 			return result, err
 		}
-		n := len(people)
-		if err := session.Run(crops[:n*len(crops)/validBatch], heatmaps[:n*len(heatmaps)/validBatch]); err != nil {
-			return result, err
-		}
-		for j, a := range people {
-			maps := heatmaps[j*len(heatmaps)/validBatch:][:len(heatmaps)/validBatch]
-			loss += v.loss(maps, a, affines[j])
-			results = append(results, v.result(maps, a, affines[j]))
-		}
+		result.Loss += loss / float64(len(v.people))
+		results = append(results, found...)
 	}
-	return Validation{v.name, loss / float64(len(v.people)), coco.Evaluate(v.set, results)}, nil
+	result.Report = coco.Evaluate(v.set, results)
+	return result, nil
+}
+
+// session opens the network at the size of training.
+func (v *validator) session(w model.Weights) (*ort.Session, error) {
+	card := model.Card{Name: "validation", Genotype: v.network.Genotype, Input: v.network.Input, Heatmap: v.network.Heatmap}
+	data, err := onnx.Export(v.network, w, card, false)
+	if err != nil {
+		return nil, err
+	}
+	provider := v.options.Graph.Provider
+	if provider == "" {
+		provider = ort.CPU
+	}
+	return ort.Open(data, card, ort.Options{Provider: provider, Threads: v.options.Graph.Threads, MaxBatch: validBatch, Device: v.options.Graph.Device})
+}
+
+// batch looks for up to validBatch people and returns the sum of their losses.
+func (v *validator) batch(session *ort.Session, people []*coco.Annotation) (loss float64, results []coco.Result, err error) {
+	affines, err := v.crop(people)
+	if err != nil {
+		return 0, nil, err
+	}
+	crop, maps := len(v.crops)/validBatch, len(v.heatmaps)/validBatch
+	if err := session.Run(v.crops[:len(people)*crop], v.heatmaps[:len(people)*maps]); err != nil {
+		return 0, nil, err
+	}
+	for i, a := range people {
+		heatmaps := v.heatmaps[i*maps:][:maps]
+		loss += v.loss(heatmaps, a, affines[i])
+		results = append(results, v.result(heatmaps, a, affines[i]))
+	}
+	return loss, results, nil
 }
 
 // crop cuts people out of their pictures.
-func (v *validator) crop(crops []float32, people []*coco.Annotation) ([]preprocess.Affine, error) {
+func (v *validator) crop(people []*coco.Annotation) ([]preprocess.Affine, error) {
 	affines := make([]preprocess.Affine, len(people))
-	size := len(crops) / validBatch
+	size := len(v.crops) / validBatch
 	for i, a := range people {
 		img, err := v.picture(a)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("validation: %w", err)
 		}
 		affines[i] = preprocess.NewAffine(a.Box, v.network.Input)
-		preprocess.Crop(crops[i*size:][:size], img, affines[i])
+		preprocess.Crop(v.crops[i*size:][:size], img, affines[i])
 	}
 	return affines, nil
 }
 
-// picture returns a person's picture; validation sets are small, so decoded
-// pictures are kept.
+// picture returns a person's picture, which must have the size that its
+// labels are for.
 func (v *validator) picture(a *coco.Annotation) (*image.NRGBA, error) {
-	if img := v.cache[a.ImageID]; img != nil {
+	if img := v.pictures[a.ImageID]; img != nil {
 		return img, nil
 	}
-	path := filepath.Join(v.set.Dir, v.set.Images[v.images[a.ImageID]].FileName)
+	want := v.set.Images[v.images[a.ImageID]]
+	path := filepath.Join(v.set.Dir, want.FileName)
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("validation: %w", err)
+		return nil, err
 	}
 	img, err := preprocess.Decode(data, preprocess.Limits{})
 	if err != nil {
-		return nil, fmt.Errorf("validation: %s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	v.cache[a.ImageID] = img
+	if size := img.Rect.Size(); want.Width > 0 && want.Height > 0 && (size.X != want.Width || size.Y != want.Height) {
+		return nil, fmt.Errorf("%s is %dx%d upright, but %s says %dx%d", path, size.X, size.Y, v.set.Path, want.Width, want.Height)
+	}
 	return img, nil
 }
 
