@@ -38,7 +38,7 @@ COPY models/ /app/models/
 USER 10001
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=3s --start-period=60s CMD curl -fsS http://127.0.0.1:8080/readyz
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s CMD listen=${EVOPOSE_LISTEN:-:8080}; curl -fsS http://127.0.0.1:${listen##*:}/readyz
 ENTRYPOINT ["/app/evopose"]
 CMD ["serve"]
 
@@ -54,6 +54,6 @@ USER 10001
 EXPOSE 8080
 ENV EVOPOSE_PROVIDER=cuda
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=3s --start-period=120s CMD curl -fsS http://127.0.0.1:8080/readyz
+HEALTHCHECK --interval=10s --timeout=3s --start-period=120s CMD listen=${EVOPOSE_LISTEN:-:8080}; curl -fsS http://127.0.0.1:${listen##*:}/readyz
 ENTRYPOINT ["/app/evopose"]
 CMD ["serve"]
