@@ -10,8 +10,8 @@ import (
 	"github.com/evopose/evopose/model/ort"
 )
 
-// Native, as a StepperOptions.Block, keeps to operators that every execution
-// provider has.
+// Native is the StepperOptions.Block that keeps to operators which every
+// execution provider has.
 const Native = -1
 
 // StepperOptions say how training steps run.
