@@ -135,7 +135,7 @@ var phaseTaps = [2][]int{{2, 0}, {1}}
 // twice the input) with its four phases kept apart, stacked along the batch:
 // [4N, C, H, W], phase (a, b) at 2a+b. Each is a small convolution; what
 // follows works place by place, so that nothing ever has to be interleaved
-// (Odena, Dumoulin, Olah, Distill 2016, on checkerboards,
+// (Odena, Dumoulin, Olah 2016, on checkerboards,
 // describe the phases).
 func (t *tape) phasedTranspose(l *model.Layer, x value) value {
 	kernel := t.param(l, "kernel")
