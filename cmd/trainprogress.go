@@ -3,6 +3,7 @@ package cmd
 import (
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -13,22 +14,24 @@ import (
 	"github.com/evopose/evopose/search/train"
 )
 
-// trainProgress shows a run: a bar for each epoch on a terminal, and lines
-// that stay.
+// trainProgress shows a run: on a terminal a bar for each epoch and lines that
+// stay; elsewhere, in a log, lines only, of which one a minute shows life.
 type trainProgress struct {
 	w        io.Writer
 	dir      string
 	terminal bool
+	every    time.Duration // between lines in a log
+	shown    time.Time     // when the last was written
 	epochs   int
 	bar      *progressbar.ProgressBar
-	epoch    int // that of the bar
-	loss     float64
+	epoch    int     // that of the bar
+	loss     float64 // smoothed; 0 before the first step
 	last     train.StepReport
 }
 
 func newTrainProgress(w io.Writer, dir string) *trainProgress {
 	f, ok := w.(*os.File)
-	return &trainProgress{w: w, dir: dir, terminal: ok && term.IsTerminal(int(f.Fd()))}
+	return &trainProgress{w: w, dir: dir, terminal: ok && term.IsTerminal(int(f.Fd())), every: time.Minute, shown: time.Now()}
 }
 
 func (p *trainProgress) close() {
@@ -43,6 +46,7 @@ func (p *trainProgress) line(format string, args ...any) {
 	if p.bar != nil {
 		_ = p.bar.Clear()
 	}
+	p.shown = time.Now()
 	fmt.Fprintf(p.w, format+"\n", args...)
 }
 
@@ -56,22 +60,32 @@ func (p *trainProgress) Started(c *train.Config, s *train.Start, epoch, step, st
 		p.line("%s from %s: %v", c.Name, c.From, s.Summary)
 	}
 	p.line("%s at %v, batch %d, %d steps an epoch, %d epochs, into %s", c.Name, c.Size, c.Batch, stepsPerEpoch, c.Epochs, p.dir)
-	if epoch > 0 || step > 0 {
-		p.line("resumed in epoch %d after step %d", epoch+1, step)
+	switch {
+	case epoch >= c.Epochs:
+		p.line("all epochs are done; to train further start a new run --from %s", filepath.Join(p.dir, train.BestONNX))
+	case epoch > 0 || step > 0:
+		p.line("going on in epoch %d after step %d", epoch+1, step)
 	}
 }
 
-// Stepped implements train.Progress.
+// Stepped implements train.Progress. What is shown moves with the loss of
+// about the last 50 steps.
 func (p *trainProgress) Stepped(s train.StepReport) {
 	p.last = s
-	// What is shown moves with the loss of about the last 50 steps.
 	if p.loss == 0 {
 		p.loss = s.Loss
 	}
 	p.loss += (s.Loss - p.loss) / 50
-	if !p.terminal {
+	if p.terminal {
+		p.showBar(s)
 		return
 	}
+	if time.Since(p.shown) >= p.every {
+		p.line("epoch %d/%d  step %d/%d  loss %.2f  %s", s.Epoch, p.epochs, s.Step, s.StepsPerEpoch, p.loss, speed(s.ImagesPerSecond, s))
+	}
+}
+
+func (p *trainProgress) showBar(s train.StepReport) {
 	if p.bar == nil || p.epoch != s.Epoch {
 		p.close()
 		p.epoch = s.Epoch
@@ -80,6 +94,11 @@ func (p *trainProgress) Stepped(s train.StepReport) {
 	}
 	p.bar.Describe(fmt.Sprintf("epoch %d/%d  loss %.2f  %.1f images/s  %s left", s.Epoch, p.epochs, p.loss, s.ImagesPerSecond, s.Left.Round(time.Second)))
 	_ = p.bar.Set(s.Step)
+}
+
+// speed says how fast the run goes.
+func speed(rate float64, s train.StepReport) string {
+	return fmt.Sprintf("%.1f images/s, waited %.1f %%, %s left", rate, 100*s.Waited, s.Left.Round(time.Second))
 }
 
 // Broken implements train.Progress.
@@ -91,7 +110,9 @@ func (p *trainProgress) Measured(point train.Point, all []train.Validation, best
 	for _, v := range all {
 		text += fmt.Sprintf("  %s AP %.3f PCK@0.2 %.3f", v.Name, max(0, v.Report.AP), max(0, v.Report.PCK20))
 	}
-	text += fmt.Sprintf("  %.1f images/s, waited %.1f %%, %s left", point.ImagesPerSecond, 100*p.last.Waited, p.last.Left.Round(time.Second))
+	if !math.IsNaN(point.ImagesPerSecond) { // else this process has only measured
+		text += "  " + speed(point.ImagesPerSecond, p.last)
+	}
 	if best {
 		text += "  -> " + filepath.Join(p.dir, train.BestONNX)
 	}

@@ -38,15 +38,24 @@ func (r *run) save() error {
 	return nil
 }
 
-// checkpoint returns the run as it is now. Weights that are no numbers, which
-// the loss would show in the next step, are an error.
-func (r *run) checkpoint() (*Checkpoint, error) {
-	state, l := r.state(), r.stepper.layout
-	for _, values := range [][]float32{state.weights, state.first, state.second, state.moving} {
+// check reports weights that are no numbers, which the loss would show only in
+// the next step.
+func (r *run) check() error {
+	s := r.state()
+	for _, values := range [][]float32{s.weights, s.first, s.second, s.moving} {
 		if i := slices.IndexFunc(values, func(v float32) bool { return !finite(float64(v)) }); i >= 0 {
-			return nil, r.diverged(fmt.Sprintf("a weight is %v", values[i]))
+			return r.diverged(fmt.Sprintf("a weight is %v", values[i]))
 		}
 	}
+	return nil
+}
+
+// checkpoint returns the run as it is now.
+func (r *run) checkpoint() (*Checkpoint, error) {
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	state, l := r.state(), r.stepper.layout
 	s, err := json.Marshal(saved{Config: r.config, Lineage: r.start.Lineage, Updates: r.average.updates,
 		LossSum: r.lossSum, LossSteps: r.lossSteps, Samples: r.loader.Samples()})
 	if err != nil {

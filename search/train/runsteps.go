@@ -77,6 +77,9 @@ func (r *run) tellStep(loss, rate float64) {
 
 // measure validates, and keeps the network if it is the best so far.
 func (r *run) measure(ctx context.Context) error {
+	if err := r.check(); err != nil {
+		return err
+	}
 	p := Point{Epoch: r.step / r.stepsPerEpoch(), Step: r.step, Loss: r.lossSum / float64(r.lossSteps),
 		Rate: r.schedule.At(r.step - 1), ImagesPerSecond: r.meter.rate()}
 	weights := r.average.asWeights(r.stepper.layout)

@@ -1,0 +1,135 @@
+package train
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/evopose/evopose/model"
+	"github.com/evopose/evopose/model/onnx"
+)
+
+// A run starts from the ONNX file and from the checkpoint of another alike, at
+// another size of the same network without any loss.
+func TestFromItsOwnKind(t *testing.T) {
+	c, o := tinyRun(t)
+	c.Epochs, c.Command = 1, "evopose train --out run"
+	train(t, c, o)
+	next := c
+	next.Size = model.Size{H: 32, W: 32}
+	n, _, err := next.network()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var starts []*Start
+	for _, file := range []string{BestONNX, BestFile} {
+		next.From = filepath.Join(o.Dir, file)
+		s, err := next.start(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := s.Summary.String(); !strings.Contains(text, " 0 partial, 0 extended, 0 initial; 100.0 %") {
+			t.Errorf("%s: %s", file, text)
+		}
+		starts = append(starts, s)
+	}
+	if diff := cmp.Diff(starts[0].Weights, starts[1].Weights); diff != "" {
+		t.Errorf("weights differ:\n%.500s", diff)
+	}
+	want := []string{"initial weights, seed 5", "trained 1 epochs at 64x48 on train/labels: evopose train --out run"}
+	for _, s := range starts {
+		if diff := cmp.Diff(want, s.Lineage); diff != "" {
+			t.Error(diff)
+		}
+	}
+	o.Dir += "-2"
+	r := train(t, next, o)
+	if r.start.Summary == nil || len(r.points) != 1 {
+		t.Errorf("%+v", r.start)
+	}
+}
+
+// XS gives S all of its weights; S gives a network of other widths what fits.
+func TestFromAnotherNetwork(t *testing.T) {
+	dir := t.TempDir()
+	xs, err := model.NewNetwork(model.GenotypeXS, model.Size{H: 64, W: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := model.InitialWeights(xs, 3)
+	card := model.Card{Name: "evopose2d-xs", Genotype: xs.Genotype, Input: xs.Input, Heatmap: xs.Heatmap, Lineage: []string{"made up"}}
+	data, err := onnx.Export(xs, w, card, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "xs.onnx")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		native model.Size
+		whole  bool
+	}{{model.Size{H: 64, W: 64}, true}, {model.Size{H: 128, W: 128}, false}} {
+		c := Config{Name: "s", Genotype: model.GenotypeS, Native: tt.native, Size: model.Size{H: 64, W: 64}, From: path, Seed: 9}
+		n, _, err := c.network()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := c.start(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if whole := strings.Contains(s.Summary.String(), " 100.0 %"); whole != tt.whole {
+			t.Errorf("%v: %v", tt.native, s.Summary)
+		}
+		if problems := n.Mismatch(s.Weights); problems != nil {
+			t.Error(problems)
+		}
+		if len(s.Lineage) != 2 || s.Lineage[0] != "made up" || !strings.HasPrefix(s.Lineage[1], "weight transfer from evopose2d-xs (") {
+			t.Errorf("lineage %q", s.Lineage)
+		}
+	}
+}
+
+func TestInitialStart(t *testing.T) {
+	c := tinyConfig(t, t.TempDir())
+	n, native, err := c.network()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.start(n)
+	if err != nil || s.Summary != nil || s.Lineage[0] != "initial weights, seed 5" {
+		t.Fatalf("%v %+v", err, s)
+	}
+	if problems := native.Mismatch(s.Weights); problems != nil {
+		t.Errorf("the native network takes other weights: %v", problems)
+	}
+}
+
+// The moving average by its formula, in double precision.
+func TestAverage(t *testing.T) {
+	values := []float64{1, 5, -2, 3, 8, 0.5, 4, 4, -7, 2, 6, 1}
+	for _, decay := range []float64{0, 0.3, 0.999} {
+		at := func(v float64) state {
+			return state{weights: []float32{float32(v), 1}, moving: []float32{float32(-v)}}
+		}
+		a := average{decay: decay}
+		a.start(at(10))
+		want := 10.0
+		for i, v := range values {
+			a.update(at(v))
+			d := min(decay, float64(i+2)/float64(i+11))
+			want = d*want + (1-d)*v
+			if math.Abs(float64(a.weights[0])-want) > 1e-5 || math.Abs(float64(a.moving[0])+want) > 1e-5 || a.weights[1] != 1 {
+				t.Fatalf("decay %v, update %d: %v %v, want %v", decay, i, a.weights, a.moving, want)
+			}
+		}
+		if decay == 0 && a.weights[0] != 1 {
+			t.Errorf("without decay the average is %v, want the last weight to the bit", a.weights[0])
+		}
+	}
+}
