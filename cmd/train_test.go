@@ -139,6 +139,33 @@ func TestTrainFails(t *testing.T) {
 	}
 }
 
+// The whole command: train, go on, and evaluate what came of it.
+func TestTrainCommand(t *testing.T) {
+	orttest.Init(t)
+	f := writeEvalFiles(t, nil, 3)
+	yaml := "genotype: 3,1,1,1 5,2,1,2 3,1,1,2 5,1,2,2 3,2,1,1 5,1,1,1 3,1,1,1\ninput: 64x64\n"
+	if err := os.WriteFile(filepath.Join(f.dir, "tiny.yaml"), []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := evopose(t, f.dir, "train", "--data", "data.json", "--images", "images", "--val", "data.json", "--val-images", "images",
+		"--model", "tiny.yaml", "--size", "32x32", "--epochs", "1", "--batch", "2", "--out", "run", "--threads", "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`(?m)^tiny at 32x32, batch 2, 3 steps an epoch, 1 epochs, into run$`,
+		`(?m)^epoch 1/1  loss [0-9.]+  val [0-9.]+  data AP .* images/s, waited .* -> run/best.onnx$`} {
+		if !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("%s does not match\n%s", want, out)
+		}
+	}
+	if out, err := evopose(t, f.dir, "train", "--out", "run", "--resume"); err != nil || !strings.Contains(out, "all epochs are done") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, err := evopose(t, f.dir, "eval", "--data", "data.json", "--images", "images", "--model", "run/best.onnx", "--provider", "cpu"); err != nil || strings.Contains(out, "not trained") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 func TestTrainProgressInALog(t *testing.T) {
 	var b bytes.Buffer
 	p := newTrainProgress(&b, "runs/x")
