@@ -187,13 +187,16 @@ func (l *Loader) Release(b *Batch) {
 	}
 }
 
-// Next returns the next batch, waiting for it if need be. It fails when ctx or
-// Start's context ends, and, then for good, when more than 5 % of the pictures
-// and at least 10 are broken, or all of them.
+// Next returns the next batch, waiting for it if need be. It fails when ctx has
+// ended, even if a batch is ready, or Start's context ends, and, then for good,
+// when more than 5 % of the pictures and at least 10 are broken, or all of them.
 func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 	r := l.run
 	if r == nil {
 		return nil, errors.New("the loader is not started")
+	}
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
 	}
 	defer l.waiting(time.Now())
 	if r.head == nil {

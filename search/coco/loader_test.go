@@ -266,9 +266,10 @@ func TestLoaderCancel(t *testing.T) {
 	l.Start(t.Context(), 3, 1)
 	ended, end := context.WithCancel(t.Context())
 	end()
-	for { // batches that are ready may still come
-		if _, err := l.Next(ended); err != nil {
-			break
+	next(t, l)
+	for range 20 { // batches that are ready stay where they are
+		if _, err := l.Next(ended); err == nil {
+			t.Fatal("a batch although the context has ended")
 		}
 	}
 	l.Close()
@@ -283,11 +284,12 @@ func TestLoaderCancel(t *testing.T) {
 func TestLoaderKeepsBatchOfCancelledNext(t *testing.T) {
 	l := newTestLoader(t, LoaderOptions{Sets: []Set{{pictureSet(t, 8, 4), 1}}, Batch: 1})
 	l.Start(t.Context(), 0, 0)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
 	step := 0
-	for range 40 {
-		if b, err := l.Next(ctx); err == nil {
+	for i := range 40 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*20*time.Microsecond)
+		b, err := l.Next(ctx)
+		cancel()
+		if err == nil {
 			if got := b.Epoch*4 + b.Step; got != step {
 				t.Fatalf("batch %d, want %d", got, step)
 			}
