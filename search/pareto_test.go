@@ -96,8 +96,8 @@ func TestCrowding(t *testing.T) {
 		{"none", nil, []float64{}},
 		{"one", []Point{{1, 1}}, []float64{inf}},
 		{"two", []Point{{1, 2}, {2, 1}}, []float64{inf, inf}},
-		// Loss 0..10, cost 0..10: (4-0)/10 + (10-2)/10 and (10-1)/10 + (6-0)/10.
-		{"four", []Point{{0, 10}, {1, 6}, {4, 2}, {10, 0}}, []float64{inf, 1.2, 1.5, inf}},
+		// Loss 0..8, cost 0..16: (4-0)/8 + (16-4)/16 and (8-2)/8 + (8-0)/16.
+		{"four", []Point{{0, 16}, {2, 8}, {4, 4}, {8, 0}}, []float64{inf, 1.25, 1.25, inf}},
 		{"all the same", []Point{{1, 1}, {1, 1}, {1, 1}}, []float64{inf, 0, inf}},
 	} {
 		if diff := cmp.Diff(tt.want, Crowding(tt.points)); diff != "" {
