@@ -21,8 +21,9 @@ type Job struct {
 	// Seed is a function of the search's seed and ID.
 	Seed   uint64 `json:"seed"`
 	Epochs int    `json:"epochs"`
-	// ParentWeights is the Result.Weights of the parent that training starts
-	// from; empty for the ancestor, or without weight transfer.
+	// ParentWeights is the hex SHA-256 of the weights that training starts
+	// from, in the engine's store: the parent's Result.Weights, or those given
+	// to the ancestor; empty for initial ones.
 	ParentWeights string `json:"parent_weights,omitempty"`
 	// StopAbove holds, by epoch, the loss above which the evaluation is ended
 	// as hopeless. Epochs beyond its end have no such bound; nor have those
@@ -62,12 +63,11 @@ type Result struct {
 // Evaluator trains one genotype.
 type Evaluator interface {
 	// Evaluate trains and returns the result with the file of the trained
-	// weights. parent is the file with the parent's trained weights; nil for
-	// the ancestor or without transfer. progress is told each epoch's
-	// validation loss, epochs counted from 1; it may be nil. What is wrong
-	// with the genotype (its loss is no number, it does not fit into memory) is
-	// a result that Failed; an error means that this evaluator cannot work. A
-	// cancelled ctx gives its error.
+	// weights. parent is the file of Job.ParentWeights, nil if there is none.
+	// progress is told each epoch's validation loss, epochs counted from 1; it
+	// may be nil. What is wrong with the genotype (its loss is no number, it
+	// does not fit into memory) is a result that Failed; an error means that
+	// this evaluator cannot work. A cancelled ctx gives its error.
 	Evaluate(ctx context.Context, job Job, parent []byte, progress func(epoch int, loss float64)) (Result, []byte, error)
 }
 
@@ -76,6 +76,7 @@ type Evaluator interface {
 type Engine interface {
 	// Evaluate returns the results in the order of jobs once all are there,
 	// calling done, one call at a time, for each as it arrives in any order.
+	// Several calls may run at the same time.
 	Evaluate(ctx context.Context, jobs []Job, done func(Result)) ([]Result, error)
 	// Weights returns the file of a result's trained weights.
 	Weights(ctx context.Context, r Result) ([]byte, error)

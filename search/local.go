@@ -103,13 +103,13 @@ func (l *Local) one(ctx context.Context, job Job) (Result, error) {
 	}
 	r.ID = job.ID
 	if r = r.Checked(); r.Failed == "" {
-		r.Weights, err = l.store(weights)
+		r.Weights, err = l.PutWeights(ctx, weights)
 	}
 	return r, err
 }
 
-// store keeps a file and returns the sum it is found by.
-func (l *Local) store(data []byte) (string, error) {
+// PutWeights keeps a file and returns the sum it is found by.
+func (l *Local) PutWeights(_ context.Context, data []byte) (string, error) {
 	sum := SumOf(data)
 	if err := maybe.WriteFile(l.path(sum), data, 0o644); err != nil {
 		return "", fmt.Errorf("the trained weights were not kept: %w", err)

@@ -38,7 +38,10 @@ type Settings struct {
 	// child is.
 	AncestorEpochs int `json:"ancestor_epochs"`
 	Epochs         int `json:"epochs"`
-	// FromScratch leaves weight transfer out.
+	// From is the hex SHA-256 of the weights that the ancestor starts from,
+	// which the engine has; empty: initial ones.
+	From string `json:"from,omitempty"`
+	// FromScratch leaves weight transfer to children out.
 	FromScratch bool      `json:"from_scratch,omitempty"`
 	Cost        Cost      `json:"cost"`
 	Selection   Selection `json:"selection"`
@@ -113,7 +116,7 @@ func (s *Settings) random(id int) *rand.Rand { return rand.New(rand.NewPCG(s.See
 
 // ancestor is the job of generation 0.
 func (s *Settings) ancestor() Job {
-	return Job{ID: 0, Parent: -1, Genotype: s.Ancestor, Seed: s.random(0).Uint64(), Epochs: s.AncestorEpochs}
+	return Job{ID: 0, Parent: -1, Genotype: s.Ancestor, Seed: s.random(0).Uint64(), Epochs: s.AncestorEpochs, ParentWeights: s.From}
 }
 
 // child makes the job of a child, given the best of the entries that it may
