@@ -30,7 +30,7 @@ func Export(n *model.Network, w model.Weights, card model.Card, half bool) ([]by
 	if problems := n.Mismatch(w); problems != nil {
 		return nil, fmt.Errorf("the weights do not fit the network:\n  %s", strings.Join(problems, "\n  "))
 	}
-	m := &Model{Producer: "evopose", Opset: opset, Metadata: metadata(n, card)}
+	m := &Model{Producer: "evopose", Opset: opset, Metadata: Metadata(n, card)}
 	g := &m.Graph
 	g.Name = card.Name
 	batch := Dim{Param: "N"}
@@ -134,7 +134,9 @@ const (
 	keyPoints   = "evopose.keypoints"
 )
 
-func metadata(n *model.Network, c model.Card) []Property {
+// Metadata is what a file of weights says of its network: the properties that
+// CardOf reads, and some for other readers.
+func Metadata(n *model.Network, c model.Card) []Property {
 	lineage, _ := json.Marshal(c.Lineage) // strings always marshal
 	return []Property{
 		{keyName, c.Name},

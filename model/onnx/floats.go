@@ -50,7 +50,7 @@ func encodeHalves(data []float32) []byte {
 func decodeHalves(raw []byte) []float32 {
 	data := make([]float32, len(raw)/2)
 	for i := range data {
-		data[i] = widen(binary.LittleEndian.Uint16(raw[2*i:]))
+		data[i] = Widen(binary.LittleEndian.Uint16(raw[2*i:]))
 	}
 	return data
 }
@@ -73,8 +73,8 @@ func half(v float32) uint16 {
 	return sign | uint16((exponent+13)<<10) + uint16(math.RoundToEven(mantissa*0x1p11))
 }
 
-// widen returns the value of an IEEE 754 binary16.
-func widen(h uint16) float32 {
+// Widen returns the value of an IEEE 754 binary16.
+func Widen(h uint16) float32 {
 	sign := 1.0
 	if h&0x8000 != 0 {
 		sign = -1

@@ -12,14 +12,14 @@ import (
 // tie to the even one.
 func TestHalf(t *testing.T) {
 	for h := range 0x7c00 {
-		v := float64(widen(uint16(h)))
+		v := float64(Widen(uint16(h)))
 		if got := half(float32(v)); got != uint16(h) {
-			t.Fatalf("half(widen(%#x)) = %#x", h, got)
+			t.Fatalf("half(Widen(%#x)) = %#x", h, got)
 		}
 		if h == 0x7bff {
 			continue
 		}
-		mid := (v + float64(widen(uint16(h+1)))) / 2
+		mid := (v + float64(Widen(uint16(h+1)))) / 2
 		even := uint16(h + h%2)
 		if got := half(float32(mid)); got != even {
 			t.Fatalf("half(%v), between %#x and its next, = %#x", mid, h, got)
@@ -33,7 +33,7 @@ func TestHalf(t *testing.T) {
 			t.Errorf("half(%v) = %#x, want %#x", v, got, want)
 		}
 	}
-	if v := widen(half(float32(math.NaN()))); v == v {
+	if v := Widen(half(float32(math.NaN()))); v == v {
 		t.Error("NaN was lost")
 	}
 }

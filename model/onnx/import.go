@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -18,6 +19,18 @@ func Card(m *Model) (c model.Card, err error) {
 	}
 	if values[keyGenotype] == "" {
 		return c, fmt.Errorf("the ONNX file has no %s in its metadata; only files that evopose wrote can be loaded", keyGenotype)
+	}
+	return CardOf(values)
+}
+
+// ErrNoCard means that metadata does not name a network.
+var ErrNoCard = errors.New("no " + keyGenotype + " in the metadata")
+
+// CardOf returns what the properties of Metadata say, of whatever kind of file;
+// ErrNoCard if they are of no file of ours.
+func CardOf(values map[string]string) (c model.Card, err error) {
+	if values[keyGenotype] == "" {
+		return c, ErrNoCard
 	}
 	if c.Genotype, err = model.ParseGenotype(values[keyGenotype]); err != nil {
 		return c, err
