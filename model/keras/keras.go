@@ -6,7 +6,6 @@ package keras
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/evopose/evopose/model"
 	"github.com/evopose/evopose/model/hdf5"
@@ -52,8 +51,8 @@ func Read(f *hdf5.File, like ...*model.Network) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	out.Version, err = version(f)
-	return out, err
+	out.Version = version(f)
+	return out, nil
 }
 
 // variablesOf lists the numeric arrays of a file.
@@ -71,15 +70,14 @@ func variablesOf(f *hdf5.File) ([]variable, error) {
 	return variables, nil
 }
 
-// version returns the attribute keras_version, which stands beside the layers.
-func version(f *hdf5.File) (string, error) {
-	for _, path := range []string{"/", "/model_weights"} {
-		a, ok, err := f.Attribute(path, "keras_version")
-		if err != nil || ok && len(a.Strings) == 1 {
-			return slices.Concat(a.Strings, []string{""})[0], err
-		}
+// version returns the attribute keras_version of the root, "" where it is not
+// to be had: it is only told, nothing hangs on it.
+func version(f *hdf5.File) string {
+	a, ok, err := f.Attribute("/", "keras_version")
+	if err != nil || !ok || len(a.Strings) != 1 {
+		return ""
 	}
-	return "", nil
+	return a.Strings[0]
 }
 
 // assemble names the variables, checks them and reads their values.
