@@ -71,10 +71,13 @@ func fletcher32(b []byte) uint32 {
 		if i+1 < len(b) {
 			word |= uint64(b[i+1])
 		}
-		low = fold(low + word)
-		high = fold(high + low)
+		low += word
+		high += low
+		if i%8192 == 0 { // long before either overflows
+			low, high = fold(low), fold(high)
+		}
 	}
-	return uint32(high<<16 | low)
+	return uint32(fold(high)<<16 | fold(low))
 }
 
 // fold reduces modulo 65535, keeping 65535.

@@ -122,9 +122,8 @@ func (c *cursor) tooLarge() error {
 }
 
 // dataBlocks takes the addresses of data blocks and reads those that are there.
-// The bit maps of the pages written, of equal size, follow each other.
+// One bit map tells which of their pages were written.
 func (e *extensible) dataBlocks(c *cursor, first, blocks, elements uint64, written []byte) error {
-	each := uint64(len(written)) / blocks
 	for i := range blocks {
 		addr := c.address()
 		if c.err != nil {
@@ -134,7 +133,8 @@ func (e *extensible) dataBlocks(c *cursor, first, blocks, elements uint64, writt
 			continue
 		}
 		b := arrayBlock{size: e.size, n: elements, page: e.page, first: first + i*elements, dim: e.dim}
-		if err := e.dataBlock(addr, b, written[i*each:(i+1)*each]); err != nil {
+		b.bit = i * b.pages()
+		if err := e.dataBlock(addr, b, written); err != nil {
 			return err
 		}
 	}
@@ -146,7 +146,7 @@ func (e *extensible) dataBlock(addr uint64, b arrayBlock, written []byte) error 
 	r := e.s.r
 	n := uint64(6+r.offsetSize+e.offsetSize()) + 4
 	pages := b.pages()
-	if b.n > uint64(r.size) || pages > 8*uint64(len(written)) {
+	if b.n > uint64(r.size) || b.bit+pages > 8*uint64(len(written)) && pages > 0 {
 		return r.cursor(nil, addr, what).tooLarge()
 	}
 	if pages == 0 {

@@ -97,15 +97,24 @@ func (r *reader) inflate(b []byte, n int) ([]byte, error) {
 	if r.inflatable -= int64(n); r.inflatable < 0 {
 		return nil, errors.New("the chunks decompress to far more than the file")
 	}
-	z, err := zlib.NewReader(bytes.NewReader(b))
-	if err != nil {
+	if err := r.startZlib(bytes.NewReader(b)); err != nil {
 		return nil, fmt.Errorf("gzip: %w", err)
 	}
 	out := bytes.NewBuffer(make([]byte, 0, n+bytes.MinRead))
-	if _, err := out.ReadFrom(io.LimitReader(z, int64(n)+1)); err != nil {
+	if _, err := out.ReadFrom(io.LimitReader(r.zlib, int64(n)+1)); err != nil {
 		return nil, fmt.Errorf("gzip: %w", err)
 	}
 	return out.Bytes(), nil
+}
+
+// startZlib makes the decompressor, which takes longer than a small chunk does,
+// or uses it again.
+func (r *reader) startZlib(src io.Reader) (err error) {
+	if r.zlib != nil {
+		return r.zlib.(zlib.Resetter).Reset(src, nil)
+	}
+	r.zlib, err = zlib.NewReader(src)
+	return err
 }
 
 // unshuffle puts the bytes of each element together again; the file has the

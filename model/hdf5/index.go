@@ -177,6 +177,7 @@ type arrayBlock struct {
 	page  uint64 // elements of a page; no pages where n is no larger
 	first uint64 // number of the first element
 	dim   int    // the dimension without a limit, -1 if there is none
+	bit   uint64 // where the bit map of pages has this block's first page
 }
 
 func (b arrayBlock) pages() uint64 {
@@ -210,7 +211,7 @@ func (s *chunks) fixedBlock(addr uint64, b arrayBlock) error {
 // the highest bit of a byte first.
 func (s *chunks) pages(addr uint64, b arrayBlock, written []byte) error {
 	for p := range b.pages() {
-		if written[p/8]>>(7-p%8)&1 == 0 {
+		if bit := b.bit + p; written[bit/8]>>(7-bit%8)&1 == 0 {
 			continue
 		}
 		first := p * b.page

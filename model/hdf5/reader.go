@@ -26,6 +26,7 @@ type reader struct {
 	left       int64 // what the call may still read and build
 	inflatable int64 // what the call may still decompress
 	heap       *globalHeap
+	zlib       io.Reader
 	noChecksum bool // for fuzzing, which would get no further than the checksums
 }
 

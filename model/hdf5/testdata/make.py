@@ -145,6 +145,7 @@ def main():
     write("small_v0.h5", small, libver="earliest")
     write("small_v3.h5", small, libver="latest")
     write("named.h5", named)
+    write("bomb.h5", bomb)
 
 
 def small(f):
@@ -152,6 +153,12 @@ def small(f):
     f.attrs["text"] = "ab"
     f.create_dataset("g/x", data=ramp(2, 3), chunks=(2, 2), compression="gzip", shuffle=True, fletcher32=True)
     f["g"].attrs["names"] = [b"x"]
+
+
+def bomb(f):
+    """80 MB of zeros in 80 kB."""
+    n = 20_000_000
+    f.create_dataset("zeros", data=np.zeros(n, "<f4"), chunks=(n,), compression="gzip", compression_opts=9)
 
 
 def named(f):
