@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/evopose/evopose/model/onnx"
 )
@@ -74,7 +73,7 @@ func (a array) tensor(b *budget) (Tensor, error) {
 	if err := b.take(4 * uint64(n)); err != nil {
 		return Tensor{}, fmt.Errorf("shape %v: %w", a.shape, err)
 	}
-	t := Tensor{Shape: slices.Clone(a.shape), Data: make([]float32, 0, n)}
+	t := Tensor{Shape: append([]int{}, a.shape...), Data: make([]float32, 0, n)}
 	if n > 0 {
 		t.Data = a.gather(t.Data, 0, a.offset)
 	}
