@@ -11,6 +11,7 @@ import (
 	"github.com/evopose/evopose/model"
 	"github.com/evopose/evopose/model/hdf5"
 	"github.com/evopose/evopose/model/keras"
+	"github.com/evopose/evopose/model/onnx"
 	"github.com/evopose/evopose/model/weightfile"
 )
 
@@ -66,7 +67,11 @@ func (s *weightSource) readKeras(h *hdf5.File, said saidNetwork) error {
 
 // readOther reads a file that is not HDF5.
 func (s *weightSource) readOther(file io.ReaderAt) error {
-	f, err := weightfile.Read(s.path)
+	data, err := os.ReadFile(s.path)
+	if err != nil {
+		return err
+	}
+	f, err := weightfile.Parse(data)
 	if errors.Is(err, weightfile.ErrUnknownFormat) {
 		return explainFormat(file)
 	}
@@ -77,9 +82,9 @@ func (s *weightSource) readOther(file io.ReaderAt) error {
 	if s.weights, s.clues.Shapes, err = f.Weights(); err != nil {
 		return err
 	}
-	s.card, err = f.Card()
+	s.card, err = onnx.CardOf(f.Meta)
 	s.hasCard = err == nil
-	if errors.Is(err, weightfile.ErrNoCard) {
+	if errors.Is(err, onnx.ErrNoCard) {
 		return nil
 	}
 	return err
