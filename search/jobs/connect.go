@@ -77,7 +77,9 @@ func (c Connection) options(log *zap.Logger) ([]nats.Option, error) {
 				log.Warn("the connection to the broker broke; trying again", zap.Error(err))
 			}
 		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to the broker again", zap.String("url", nc.ConnectedUrlRedacted())) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			log.Info("connected to the broker again", zap.String("url", nc.ConnectedUrlRedacted()))
+		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Debug("broker", zap.Error(err)) }),
 	}
 	credentials, err := c.credentials()

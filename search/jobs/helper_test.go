@@ -70,7 +70,7 @@ func logger(t *testing.T) *zap.Logger {
 
 func open(t *testing.T, c Connection, s Search) *Coordinator {
 	t.Helper()
-	c.Ping = 300 * time.Millisecond
+	c.Ping = 500 * time.Millisecond
 	o, err := Open(t.Context(), c, s, Options{Log: logger(t)})
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +83,7 @@ func open(t *testing.T, c Connection, s Search) *Coordinator {
 // which returns Work's error.
 func startWorker(t *testing.T, c Connection, e search.Evaluator, change ...func(*Worker)) (stop func() error) {
 	t.Helper()
-	c.Ping = 300 * time.Millisecond
+	c.Ping = 500 * time.Millisecond
 	w := Worker{Connection: c, Log: logger(t), Poll: 100 * time.Millisecond, Name: "w" + fmt.Sprint(time.Now().UnixNano()),
 		Factory: func(context.Context, Setup) (search.Evaluator, error) { return e, nil }}
 	for _, f := range change {
@@ -215,7 +215,7 @@ func process(text string) int {
 }
 
 func (c childWorker) run() error {
-	w := Worker{Connection: Connection{URL: c.URL, Ping: 300 * time.Millisecond, Wait: 10 * time.Second}, Name: c.Name, Poll: 100 * time.Millisecond, Log: zap.NewExample(),
+	w := Worker{Connection: Connection{URL: c.URL, Ping: 500 * time.Millisecond, Wait: 10 * time.Second}, Name: c.Name, Poll: 100 * time.Millisecond, Log: zap.NewExample(),
 		Factory: func(context.Context, Setup) (search.Evaluator, error) {
 			return poisoned{jobstest.Evaluator{Epoch: c.Epoch}, c.Poison}, nil
 		}}

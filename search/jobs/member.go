@@ -25,7 +25,7 @@ type member struct {
 
 const (
 	fetchWait   = 30 * time.Second // longest time of one request for a job
-	mostFailure = 3                // errors in a row after which a worker gives up
+	mostFailures = 3                // errors in a row after which a worker gives up
 )
 
 // run does jobs until the search or the context ends, or the worker cannot

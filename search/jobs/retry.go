@@ -12,7 +12,7 @@ import (
 )
 
 // requestTimeout bounds one request to the broker.
-const requestTimeout = 5 * time.Second
+const requestTimeout = 3 * time.Second
 
 // permanentError is one that trying again does not change.
 type permanentError struct{ error }

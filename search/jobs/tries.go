@@ -14,6 +14,7 @@ import (
 // try is one worker's attempt at a job, noted before it begins. The note of a
 // worker that died stays as it is.
 type try struct {
+	ID     string `json:"id"`
 	Worker string `json:"worker"`
 	Error  string `json:"error,omitempty"`
 }
@@ -56,32 +57,30 @@ func (a *assets) writeTries(ctx context.Context, key string, all []try, revision
 	return err
 }
 
-// beginTry notes an attempt and returns those before it.
-func (a *assets) beginTry(ctx context.Context, job int, worker string) ([]try, error) {
-	all, err := a.changeTries(ctx, job, func(all []try) []try { return append(all, try{Worker: worker}) })
-	if err != nil {
-		return nil, err
-	}
-	return all[:len(all)-1], nil
+// beginTry notes an attempt, ID, and returns those before it. Done twice it is
+// one.
+func (a *assets) beginTry(ctx context.Context, job int, id, worker string) ([]try, error) {
+	all, err := a.changeTries(ctx, job, func(all []try) []try {
+		return append(without(all, id), try{ID: id, Worker: worker})
+	})
+	return without(all, id), err
 }
 
-// endTry notes why the worker's last attempt failed; without a reason the
-// attempt does not count and is forgotten.
-func (a *assets) endTry(ctx context.Context, job int, worker, reason string) error {
+// endTry notes why an attempt failed; without a reason it does not count and is
+// forgotten.
+func (a *assets) endTry(ctx context.Context, job int, id, worker, reason string) error {
 	_, err := a.changeTries(ctx, job, func(all []try) []try {
-		for i, t := range slices.Backward(all) {
-			if t.Worker != worker || t.Error != "" {
-				continue
-			}
-			if reason == "" {
-				return slices.Delete(all, i, i+1)
-			}
-			all[i].Error = reason
+		all = without(all, id)
+		if reason == "" {
 			return all
 		}
-		return all
+		return append(all, try{id, worker, reason})
 	})
 	return err
+}
+
+func without(all []try, id string) []try {
+	return slices.DeleteFunc(slices.Clone(all), func(t try) bool { return t.ID == id })
 }
 
 // describe sums up why a job was given up.
