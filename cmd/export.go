@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -16,6 +17,7 @@ import (
 
 	"github.com/evopose/evopose/model"
 	"github.com/evopose/evopose/model/onnx"
+	"github.com/evopose/evopose/model/weightfile"
 )
 
 // exportFlags are the flags of evopose export.
@@ -30,21 +32,29 @@ func newExport() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "export --model s|m|l|xs|FILE.yaml",
-		Short: "Write a network as an ONNX file with its card",
+		Short: "Write a network as an ONNX file with its card, or as .npz, safetensors or .pt",
 		Long: `Write a network as an ONNX file, with the card that lets the server load it beside
-it. The network is a published one (xs, s, m, l) or that of a YAML file with at least
-genotype and input. The weights are those of another ONNX file of ours, or the
-initial ones of a seed: random, good for measuring speed and as a start of training.
-With --weights and without --model the network is the one of the weights' file.
-The model's name is the file's name without ".onnx".`,
+it, or its weights as NumPy's .npz, safetensors or a PyTorch state dict (.pt, .pth):
+the end of --out says which. The network is a published one (xs, s, m, l) or that of
+a YAML file with at least genotype and input. The weights are those of a file in any
+of these formats, those of a model that the server has, by its name, or the initial
+ones of a seed: random, good for measuring speed and as a start of training. With
+--weights and without --model the network is the one that the weights' file says.
+The model's name is the name of the file that is written.`,
 		Example: `  evopose export --model m
   evopose export --model l --half --out /srv/models/large.onnx
   evopose export --model xs --weights models/evopose2d-s.onnx
-  evopose export --weights found.onnx --out found.onnx     # a card for a file that has none`,
+  evopose export --weights found.onnx --out found.onnx     # a card for a file that has none
+  evopose export --weights evopose2d-s --out s.safetensors # weights of a model of the server
+  evopose export --weights s.safetensors --out models/s.onnx
+  evopose export --model s --weights other.pt --out models/other.onnx # a file without metadata`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if f.weights != "" && c.Flags().Changed("seed") {
 				return usagef("--seed is the seed of initial weights; with --weights there are none")
+			}
+			if f.half && f.out != "" && filepath.Ext(f.out) != ".onnx" {
+				return usagef("--half: only ONNX files are written in half precision, not %s", f.out)
 			}
 			e, err := f.export()
 			if err != nil {
@@ -57,8 +67,8 @@ The model's name is the file's name without ".onnx".`,
 		},
 	}
 	c.Flags().StringVar(&f.model, "model", "", "network: s, m, l, xs, or a YAML file with genotype and input")
-	c.Flags().StringVar(&f.weights, "weights", "", "ONNX file of ours to take the weights from (default: initial weights)")
-	c.Flags().StringVar(&f.out, "out", "", "file to write (default models/NAME.onnx)")
+	c.Flags().StringVar(&f.weights, "weights", "", "file to take the weights from: .onnx of ours, .npz, .safetensors, .pt; or a model's name (default: initial weights)")
+	c.Flags().StringVar(&f.out, "out", "", "file to write: .onnx, .npz, .safetensors, .pt or .pth (default models/NAME.onnx)")
 	c.Flags().BoolVar(&f.half, "half", false, "store the kernels in half precision: half the size, computed in single precision")
 	c.Flags().StringVar(&f.size, "size", "", "input size, HEIGHTxWIDTH (default: the network's own)")
 	c.Flags().Uint64Var(&f.seed, "seed", 1, "seed of the initial weights")
@@ -68,10 +78,11 @@ The model's name is the file's name without ".onnx".`,
 
 // exported is what `evopose export --json` prints.
 type exported struct {
-	ONNX  string     `json:"onnx"` // the files' paths
-	YAML  string     `json:"yaml"`
-	Bytes int        `json:"bytes"` // of the ONNX file
-	Card  model.Card `json:"card"`
+	ONNX    string     `json:"onnx,omitempty"` // the files' paths: this with its card,
+	YAML    string     `json:"yaml,omitempty"`
+	Weights string     `json:"weights,omitempty"` // or this alone
+	Bytes   int        `json:"bytes"`             // of the file with the weights
+	Card    model.Card `json:"card"`
 }
 
 // export makes the model that the flags ask for and writes it.
@@ -94,10 +105,20 @@ func (f exportFlags) export() (exported, error) {
 	if weights == nil {
 		weights = model.InitialWeights(n, card.Seed)
 	}
-	data, err := onnx.Export(n, weights, card, f.half)
+	var e exported
+	if filepath.Ext(out) == ".onnx" {
+		e, err = f.exportONNX(out, n, weights, card)
+	} else {
+		e, err = f.exportWeights(out, n, weights, card)
+	}
 	if err != nil && f.weights != "" {
 		return exported{}, fmt.Errorf("%s: %w", f.weights, err)
 	}
+	return e, err
+}
+
+func (f exportFlags) exportONNX(out string, n *model.Network, w model.Weights, card model.Card) (exported, error) {
+	data, err := onnx.Export(n, w, card, f.half)
 	if err != nil {
 		return exported{}, err
 	}
@@ -106,10 +127,11 @@ func (f exportFlags) export() (exported, error) {
 
 // nameOf returns the name of the model in a file.
 func nameOf(out string) (string, error) {
-	name, ok := strings.CutSuffix(filepath.Base(out), ".onnx")
-	if !ok {
-		return "", usagef("--out %s: want a file that ends in .onnx", out)
+	extension := filepath.Ext(out)
+	if extension != ".onnx" && !slices.Contains(weightfile.Extensions, extension) {
+		return "", usagef("--out %s: want a file that ends in .onnx or one of %s", out, strings.Join(weightfile.Extensions, " "))
 	}
+	name := strings.TrimSuffix(filepath.Base(out), extension)
 	if err := model.CheckName(name); err != nil {
 		return "", usagef("--out %s: the file names the model: %w", out, err)
 	}
@@ -169,50 +191,6 @@ func readNetwork(arg string) (model.Card, error) {
 	return model.Card{Name: draft.Name, Genotype: draft.Genotype, Input: draft.Input}, nil
 }
 
-// fromWeights returns the card of network with the weights of the file, and
-// those weights. A name, genotype or input that network lacks is the file's.
-// The accuracy is not taken over: it was measured on another file.
-func (f exportFlags) fromWeights(network model.Card) (model.Card, model.Weights, error) {
-	data, err := os.ReadFile(f.weights)
-	if err != nil {
-		return model.Card{}, nil, err
-	}
-	weights, from, err := onnx.Weights(data)
-	if err != nil {
-		return model.Card{}, nil, fmt.Errorf("%s: %w", f.weights, err)
-	}
-	card := from
-	if network.Name != "" {
-		card.Name, card.Genotype = network.Name, network.Genotype
-	}
-	if network.Input != (model.Size{}) {
-		card.Input = network.Input
-	}
-	if step := f.step(from, card, data); step != "" {
-		card.Lineage = append(card.Lineage, step)
-	}
-	return card, weights, nil
-}
-
-// step is the lineage's entry for a model whose weights come from a file; empty
-// when nothing about it changes.
-func (f exportFlags) step(from, to model.Card, data []byte) string {
-	var changes []string
-	if to.Genotype != from.Genotype {
-		changes = append(changes, "genotype "+to.Genotype.String())
-	}
-	if to.Input != from.Input {
-		changes = append(changes, "input "+to.Input.String())
-	}
-	if f.half {
-		changes = append(changes, "kernels in half precision")
-	}
-	if changes == nil {
-		return ""
-	}
-	return fmt.Sprintf("weights of %s (sha256 %.12x), %s", from.Name, sha256.Sum256(data), strings.Join(changes, ", "))
-}
-
 // writeModel writes the ONNX file and the card beside it, each whole or not at
 // all. Cut off between the two, the old card refuses the new file.
 func writeModel(out string, card model.Card, data []byte) (exported, error) {
@@ -254,7 +232,11 @@ func explainWrite(path string, err error) error {
 func (e exported) write(w io.Writer) error {
 	c := e.Card
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "wrote %s (%.1f MB) and %s\n", e.ONNX, float64(e.Bytes)/1e6, e.YAML)
+	if e.Weights != "" {
+		fmt.Fprintf(w, "wrote %s (%.1f MB), which says of itself:\n", e.Weights, float64(e.Bytes)/1e6)
+	} else {
+		fmt.Fprintf(w, "wrote %s (%.1f MB) and %s\n", e.ONNX, float64(e.Bytes)/1e6, e.YAML)
+	}
 	trained := yesNo(c.Trained)
 	if !c.Trained {
 		trained = fmt.Sprintf("no, random weights of seed %d: its keypoints mean nothing", c.Seed)
@@ -265,6 +247,9 @@ func (e exported) write(w io.Writer) error {
 		{"parameters", thousands(c.Parameters)}, {"multiply-adds", giga(c.MultiplyAdds)},
 		{"trained", trained}, {"sha256", c.SHA256},
 	} {
+		if row[1] == "" {
+			continue
+		}
 		fmt.Fprintf(t, "  %s\t%s\n", row[0], row[1])
 	}
 	return t.Flush()

@@ -89,11 +89,6 @@ func CheckNetwork(n *model.Network, shapes map[string][]int) error {
 	return fitError(problems)
 }
 
-// fitError names the first problems.
 func fitError(problems []string) error {
-	const most = 12
-	if more := len(problems) - most; more > 0 {
-		problems = append(problems[:most:most], fmt.Sprintf("and %d more", more))
-	}
 	return fmt.Errorf("the weights do not fit the network:\n  %s", strings.Join(problems, "\n  "))
 }

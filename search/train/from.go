@@ -3,12 +3,13 @@ package train
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 
 	"github.com/evopose/evopose/model"
-	"github.com/evopose/evopose/model/onnx"
+	"github.com/evopose/evopose/model/weightfile"
 	"github.com/evopose/evopose/search"
 )
 
@@ -48,8 +49,8 @@ func (c *Config) start(n *model.Network) (*Start, error) {
 	return &Start{Weights: weights, Summary: summary, Lineage: lineage}, nil
 }
 
-// readWeights reads a checkpoint, of which the moving average counts, or an
-// ONNX file of ours.
+// readWeights reads a checkpoint, of which the moving average counts, or a file
+// that evopose export wrote.
 func readWeights(path string) (model.Card, model.Weights, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -62,11 +63,30 @@ func readWeights(path string) (model.Card, model.Weights, error) {
 		}
 		return card, w, nil
 	}
-	w, card, err := onnx.Weights(data)
+	card, w, err := fileWeights(data)
 	if err != nil {
-		return card, nil, fmt.Errorf("%s is neither a checkpoint of evopose train nor an ONNX file of evopose: %w", path, err)
+		return card, nil, fmt.Errorf("%s is neither a checkpoint of evopose train nor an ONNX file of evopose nor another with its metadata: %w", path, err)
 	}
 	return card, w, nil
+}
+
+// fileWeights reads an ONNX, .npz, safetensors or PyTorch file of ours.
+func fileWeights(data []byte) (model.Card, model.Weights, error) {
+	m, err := weightfile.ParseModel(data)
+	if err != nil {
+		return model.Card{}, nil, err
+	}
+	if m.Card == nil {
+		return model.Card{}, nil, errors.New("it does not say which network its weights are of; `evopose import` makes an ONNX file of it that does")
+	}
+	if m.Shapes == nil {
+		return *m.Card, m.Weights, nil
+	}
+	n, err := model.NewNetwork(m.Card.Genotype, m.Card.Input)
+	if err != nil {
+		return model.Card{}, nil, err
+	}
+	return *m.Card, m.Weights, m.Check(n)
 }
 
 func checkpointWeights(data []byte) (model.Card, model.Weights, error) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/evopose/evopose/model"
 	"github.com/evopose/evopose/model/onnx"
+	"github.com/evopose/evopose/model/weightfile"
 )
 
 // A run starts from the ONNX file and from the checkpoint of another alike, at
@@ -92,6 +93,44 @@ func TestFromAnotherNetwork(t *testing.T) {
 		if len(s.Lineage) != 2 || s.Lineage[0] != "made up" || !strings.HasPrefix(s.Lineage[1], "weight transfer from evopose2d-xs (") {
 			t.Errorf("lineage %q", s.Lineage)
 		}
+	}
+}
+
+// The field's formats carry the card as ONNX files do, and start a run alike.
+func TestFromOtherFormats(t *testing.T) {
+	dir := t.TempDir()
+	xs, err := model.NewNetwork(model.GenotypeXS, model.Size{H: 64, W: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := model.InitialWeights(xs, 3)
+	f, err := weightfile.New(xs, w, model.Card{Name: "evopose2d-xs", Genotype: xs.Genotype, Input: xs.Input, Lineage: []string{"made up"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Config{Name: "xs", Genotype: model.GenotypeXS, Native: xs.Input, Size: xs.Input, Seed: 9}
+	for _, extension := range weightfile.Extensions {
+		c.From = filepath.Join(dir, "xs"+extension)
+		if err := weightfile.Write(c.From, f); err != nil {
+			t.Fatal(err)
+		}
+		s, err := c.start(xs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(w, s.Weights); diff != "" {
+			t.Errorf("%s: weights differ:\n%.500s", extension, diff)
+		}
+		if diff := cmp.Diff([]string{"made up"}, s.Lineage); diff != "" {
+			t.Errorf("%s: %s", extension, diff)
+		}
+	}
+	f.Meta = nil
+	if err := weightfile.Write(c.From, f); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.start(xs); err == nil || !strings.Contains(err.Error(), "does not say which network its weights are of; `evopose import`") {
+		t.Errorf("without metadata: %v", err)
 	}
 }
 
