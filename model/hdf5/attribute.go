@@ -52,7 +52,7 @@ func (r *reader) denseAttribute(c *cursor, name string) (value Attribute, ok boo
 		return Attribute{}, false, err
 	}
 	hash := lookup3([]byte(name))
-	err = r.btree2(index, 8, func(rec *cursor) error {
+	err = r.btree2(index, 8, heap.idLen+9, func(rec *cursor) error {
 		id, flags := rec.take(heap.idLen), rec.u8()
 		rec.skip(4) // order of creation
 		if rec.u32() != hash || ok || rec.err != nil {

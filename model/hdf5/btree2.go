@@ -25,7 +25,8 @@ type btree2Level struct {
 }
 
 // btree2 calls visit with every record of a B-tree of version 2, in its order.
-func (r *reader) btree2(addr uint64, kind int, visit func(*cursor) error) error {
+// The records must be of the given kind and size.
+func (r *reader) btree2(addr uint64, kind, size int, visit func(*cursor) error) error {
 	const what = "B-tree header"
 	c, err := r.checked(addr, uint64(22+r.offsetSize+r.lengthSize), "BTHD", what)
 	if err != nil {
@@ -37,6 +38,9 @@ func (r *reader) btree2(addr uint64, kind int, visit func(*cursor) error) error 
 		c.fail("records of kind %d where %d is expected", got, kind)
 	}
 	t.nodeSize, t.record = int(c.u32()), c.u16()
+	if t.record != size {
+		c.fail("records of %d bytes where %d are expected", t.record, size)
+	}
 	depth := c.u16()
 	c.skip(2) // when to split and merge
 	root, n := c.address(), c.u16()

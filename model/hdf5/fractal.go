@@ -147,7 +147,7 @@ func (h *fractalHeap) huge(c *cursor, what string) (*cursor, error) {
 	}
 	id := c.uint(min(h.idLen-1, 8))
 	var object *cursor
-	err := h.r.btree2(h.hugeIndex, 1, func(rec *cursor) error {
+	err := h.r.btree2(h.hugeIndex, 1, h.r.offsetSize+2*h.r.lengthSize, func(rec *cursor) error {
 		addr, n, key := rec.address(), rec.length(), rec.length()
 		if key != id || rec.err != nil {
 			return nil

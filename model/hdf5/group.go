@@ -93,7 +93,7 @@ func (r *reader) denseLinks(c *cursor) ([]link, error) {
 		return nil, err
 	}
 	var links []link
-	err = r.btree2(index, 5, func(rec *cursor) error {
+	err = r.btree2(index, 5, 4+heap.idLen, func(rec *cursor) error {
 		rec.skip(4) // hash of the name
 		c, err := heap.object(rec.take(heap.idLen), "link")
 		if err != nil {

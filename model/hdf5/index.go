@@ -1,6 +1,9 @@
 package hdf5
 
-import "fmt"
+import (
+	"fmt"
+	"math/bits"
+)
 
 // indexed takes the address of an index and reads its chunks; without an
 // address no chunk was written.
@@ -94,15 +97,15 @@ func (s *chunks) unlimited() int {
 
 // btree2 reads the chunks of a B-tree of version 2.
 func (s *chunks) btree2(addr uint64) error {
-	kind := 10
+	kind, size := 10, s.r.offsetSize+8*len(s.shape)
+	width := min(1+(bits.Len64(uint64(s.bytes))+7)/8, 8) // of the stored size
 	if len(s.filters) > 0 {
-		kind = 11
+		kind, size = 11, size+width+4
 	}
-	return s.r.btree2(addr, kind, func(rec *cursor) error {
+	return s.r.btree2(addr, kind, size, func(rec *cursor) error {
 		child, stored, mask := rec.address(), uint64(s.bytes), uint32(0)
 		if kind == 11 {
-			stored = rec.uint(rec.rest() - 4 - 8*len(s.shape))
-			mask = rec.u32()
+			stored, mask = rec.uint(width), rec.u32()
 		}
 		at := make([]int, len(s.shape))
 		for i := range at {
