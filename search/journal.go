@@ -26,6 +26,13 @@ type Header struct {
 	Command string `json:"command,omitempty"`
 }
 
+// ID names the search: the same for the same settings and evaluations, however
+// many generations it has.
+func (h Header) ID() string {
+	data, _ := json.Marshal(flatten(h)) // a map of texts, in order
+	return "search-" + SumOf(data)[:16]
+}
+
 // Journal keeps the evaluations of a search: JSON lines, the first the header,
 // each other one an Entry. Each line is on the disk before Append returns. The
 // state of a search is a function of these lines and not of their order.
