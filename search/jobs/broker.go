@@ -78,8 +78,9 @@ func (b *Broker) start(dir string) error {
 	log := &brokerLog{log: b.opts.Log.Named("broker").Sugar()}
 	b.server.SetLoggerV2(log, false, false, false)
 	b.server.Start()
-	if !b.server.ReadyForConnections(20*time.Second) || !b.server.JetStreamEnabled() {
+	if !b.ready(log) {
 		b.server.Shutdown()
+		b.server.WaitForShutdown()
 		return fmt.Errorf("broker: did not start on %s in %s: %v", listen, dir, log.last())
 	}
 	if b.opts.Listen != "" {
@@ -87,6 +88,19 @@ func (b *Broker) start(dir string) error {
 	}
 	return saveAddress(dir, b.server.Addr().String())
 }
+
+// ready waits until the server takes connections; false if it will not.
+func (b *Broker) ready(log *brokerLog) bool {
+	for begin := time.Now(); time.Since(begin) < startTimeout && !log.failed(); {
+		if b.server.ReadyForConnections(100 * time.Millisecond) {
+			return b.server.JetStreamEnabled()
+		}
+	}
+	return false
+}
+
+// startTimeout bounds the start of a broker, which reads what it has on disk.
+const startTimeout = 2 * time.Minute
 
 func (o BrokerOptions) server(dir, listen string) (*server.Options, error) {
 	host, port, err := net.SplitHostPort(listen)

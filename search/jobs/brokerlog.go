@@ -12,6 +12,7 @@ type brokerLog struct {
 	log   *zap.SugaredLogger
 	mu    sync.Mutex
 	error string
+	fatal bool
 }
 
 func (l *brokerLog) Noticef(format string, v ...any) { l.log.Debugf(format, v...) }
@@ -28,6 +29,15 @@ func (l *brokerLog) Errorf(format string, v ...any) {
 func (l *brokerLog) Fatalf(format string, v ...any) {
 	l.keep(format, v)
 	l.log.Errorf(format, v...)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fatal = true
+}
+
+func (l *brokerLog) failed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fatal
 }
 
 func (l *brokerLog) keep(format string, v []any) {

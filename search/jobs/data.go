@@ -44,7 +44,7 @@ type manifest struct {
 
 type fileSet struct {
 	Annotations fileSum   `json:"annotations"`
-	Images      []fileSum `json:"images"` // the pictures that the annotations name, in their order
+	Images      []fileSum `json:"images"` // the pictures with labelled people, in the order of the annotations
 }
 
 // fileSum is a file of a set. Its name is relative to the folder of pictures.
@@ -75,9 +75,9 @@ func (s Set) files(ctx context.Context) (f fileSet, err error) {
 	if f.Annotations, err = sumFile(filepath.Dir(s.Annotations), filepath.Base(s.Annotations)); err != nil {
 		return f, err
 	}
-	seen := map[string]bool{}
+	wanted, seen := labelled(labels), map[string]bool{}
 	for _, i := range labels.Images {
-		if seen[i.FileName] {
+		if !wanted[i.ID] || seen[i.FileName] {
 			continue
 		}
 		seen[i.FileName] = true
@@ -91,6 +91,18 @@ func (s Set) files(ctx context.Context) (f fileSet, err error) {
 		f.Images = append(f.Images, one)
 	}
 	return f, nil
+}
+
+// labelled returns the pictures in which a person has keypoints; the others are
+// not used.
+func labelled(d *coco.Dataset) map[int64]bool {
+	wanted := map[int64]bool{}
+	for i := range d.Annotations {
+		if a := &d.Annotations[i]; !a.Crowd && a.Labelled() > 0 {
+			wanted[a.ImageID] = true
+		}
+	}
+	return wanted
 }
 
 // sumFile returns size and SHA-256 of a file in a folder. A name that leads out

@@ -24,7 +24,7 @@ type member struct {
 }
 
 const (
-	fetchWait   = 30 * time.Second // longest time of one request for a job
+	fetchWait    = 30 * time.Second // longest time of one request for a job
 	mostFailures = 3                // errors in a row after which a worker gives up
 )
 
