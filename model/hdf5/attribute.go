@@ -56,7 +56,7 @@ func (r *reader) denseAttribute(c *cursor, name string) (value Attribute, ok boo
 		id, flags := rec.take(heap.idLen), rec.u8()
 		rec.skip(4) // order of creation
 		if rec.u32() != hash || ok || rec.err != nil {
-			return nil
+			return rec.err
 		}
 		if flags&flagShared != 0 {
 			return fmt.Errorf("attribute %q is in the shared message heap, which is not supported", name)

@@ -84,15 +84,16 @@ func (t *btree2Tree) plan(depth int) error {
 
 // node visits n records of a node, and those below it, in order.
 func (t *btree2Tree) node(addr uint64, depth int, n uint64) error {
+	const what = "B-tree node"
 	level := t.levels[depth]
 	if n > level.most {
-		return fmt.Errorf("B-tree node at address %d: %d records, more than %d", addr, n, level.most)
+		return fmt.Errorf("%s at address %d: %d records, more than %d", what, addr, n, level.most)
 	}
 	size, signature := 10+n*uint64(t.record), "BTLF"
 	if depth > 0 {
 		size, signature = size+(n+1)*uint64(level.pointer), "BTIN"
 	}
-	c, err := t.r.checked(addr, size, signature, "B-tree node")
+	c, err := t.r.checked(addr, size, signature, what)
 	if err != nil {
 		return err
 	}

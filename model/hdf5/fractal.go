@@ -150,7 +150,7 @@ func (h *fractalHeap) huge(c *cursor, what string) (*cursor, error) {
 	err := h.r.btree2(h.hugeIndex, 1, h.r.offsetSize+2*h.r.lengthSize, func(rec *cursor) error {
 		addr, n, key := rec.address(), rec.length(), rec.length()
 		if key != id || rec.err != nil {
-			return nil
+			return rec.err
 		}
 		var err error
 		object, err = h.r.block(addr, n, what)

@@ -197,25 +197,24 @@ type btree1Format struct {
 // btree1 calls visit with the key before, and the address of, every child of
 // the leaves of a B-tree of version 1.
 func (r *reader) btree1(addr uint64, format btree1Format, visit func(key *cursor, child uint64) error) error {
-	_, err := r.btree1Node(addr, format, -1, visit)
-	return err
+	return r.btree1Node(addr, format, -1, visit)
 }
 
 // btree1Node visits a node, which must be of the given level unless that is
-// negative, and returns its level.
-func (r *reader) btree1Node(addr uint64, format btree1Format, level int, visit func(*cursor, uint64) error) (int, error) {
+// negative.
+func (r *reader) btree1Node(addr uint64, format btree1Format, level int, visit func(*cursor, uint64) error) error {
 	const what = "B-tree node"
 	c, err := r.signed(addr, 8, "TREE", what)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	kind, at, n := c.u8(), c.u8(), c.u16()
 	if kind != format.kind || level >= 0 && at != level {
-		return 0, fmt.Errorf("%s at address %d: kind %d, level %d where kind %d, level %d is expected", what, addr, kind, at, format.kind, level)
+		return fmt.Errorf("%s at address %d: kind %d, level %d where kind %d, level %d is expected", what, addr, kind, at, format.kind, level)
 	}
 	first := addr + 8 + uint64(2*r.offsetSize)
 	if c, err = r.block(first, uint64(n*(format.key+r.offsetSize)), what); err != nil {
-		return 0, err
+		return err
 	}
 	for range n {
 		key := r.cursor(c.take(format.key), first, what)
@@ -223,11 +222,11 @@ func (r *reader) btree1Node(addr uint64, format btree1Format, level int, visit f
 		if at == 0 {
 			err = visit(key, child)
 		} else {
-			_, err = r.btree1Node(child, format, at-1, visit)
+			err = r.btree1Node(child, format, at-1, visit)
 		}
 		if err != nil {
-			return 0, err
+			return err
 		}
 	}
-	return at, c.err
+	return c.err
 }

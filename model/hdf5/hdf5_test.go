@@ -309,6 +309,8 @@ func TestCommittedAndOtherTypes(t *testing.T) {
 	}
 }
 
+const batchNorm = "/layers/batch_normalization/vars/" //nolint:misspell // as Keras spells it
+
 func TestKeras(t *testing.T) {
 	shapes := map[string][]int{
 		"/model_weights/depthwise/depthwise/bias":        {2},
@@ -319,14 +321,14 @@ func TestKeras(t *testing.T) {
 		"/model_weights/stem_bn/stem_bn/moving_variance": {2},
 		"/model_weights/stem_conv/stem_conv/bias":        {2},
 		"/model_weights/stem_conv/stem_conv/kernel":      {3, 3, 3, 2},
-		"/layers/batch_normalization/vars/0":             {2},
-		"/layers/batch_normalization/vars/1":             {2},
-		"/layers/batch_normalization/vars/2":             {2},
-		"/layers/batch_normalization/vars/3":             {2},
-		"/layers/conv2d/vars/0":                          {3, 3, 3, 2},
-		"/layers/conv2d/vars/1":                          {2},
-		"/layers/depthwise_conv2d/vars/0":                {3, 3, 2, 1},
-		"/layers/depthwise_conv2d/vars/1":                {2},
+		batchNorm + "0":                   {2},
+		batchNorm + "1":                   {2},
+		batchNorm + "2":                   {2},
+		batchNorm + "3":                   {2},
+		"/layers/conv2d/vars/0":           {3, 3, 3, 2},
+		"/layers/conv2d/vars/1":           {2},
+		"/layers/depthwise_conv2d/vars/0": {3, 3, 2, 1},
+		"/layers/depthwise_conv2d/vars/1": {2},
 	}
 	found := 0
 	for _, name := range []string{"keras.h5", "keras.weights.h5"} {

@@ -176,7 +176,7 @@ func (c *cursor) max(n uint64) uint64 {
 
 // fill takes a fill value message, nil where none is set.
 func (c *cursor) fill() []byte {
-	defined := true
+	var defined bool
 	if version := c.version(1, 2, 3); version == 3 {
 		defined = c.u8()&32 != 0
 	} else {
