@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // contents is what a file holds.
@@ -34,13 +33,11 @@ func readAll(b []byte, noChecksum bool) contents {
 	for _, d := range list[:min(len(list), 10)] {
 		all.readDataset(d)
 	}
-	for _, path := range []string{"/", "/g", "/group/data"} {
-		for _, name := range []string{"text", "names", "a01", "huge"} {
-			if a, ok, err := f.Attribute(path, name); err != nil {
-				all.errs = append(all.errs, err)
-			} else if ok {
-				all.strings[path+"@"+name] = a.Strings
-			}
+	for _, of := range [][2]string{{"/", "text"}, {"/", "a01"}, {"/", "huge"}, {"/g", "names"}, {"/group/data", "a01"}} {
+		if a, ok, err := f.Attribute(of[0], of[1]); err != nil {
+			all.errs = append(all.errs, err)
+		} else if ok {
+			all.strings[of[0]+"@"+of[1]] = a.Strings
 		}
 	}
 	return all
@@ -143,8 +140,8 @@ func TestDamagedFiles(t *testing.T) {
 	}
 }
 
-// patched returns a golden file with the bytes after the n-th find of old
-// replaced, at an offset from it.
+// patched returns a golden file with bytes replaced at an offset from where it
+// first has a signature.
 func patched(t *testing.T, name, find string, offset int, replacement ...byte) []byte {
 	t.Helper()
 	b := golden(t, name)
@@ -159,13 +156,9 @@ func patched(t *testing.T, name, find string, offset int, replacement ...byte) [
 func wantError(t *testing.T, b []byte, want string) {
 	t.Helper()
 	var got contents
-	started := time.Now()
 	n := allocated(func() { got = readAll(b, true) })
 	if limit := uint64(32<<20 + 100*len(b)); n > limit {
 		t.Errorf("%q: %d bytes allocated, more than %d", want, n, limit)
-	}
-	if d := time.Since(started); d > time.Minute {
-		t.Errorf("%q took %v", want, d)
 	}
 	for _, err := range got.errs {
 		if strings.Contains(err.Error(), want) {
@@ -226,7 +219,7 @@ func FuzzOpen(f *testing.F) {
 		if len(b) > 1<<17 {
 			return
 		}
-		// Each of some 30 calls may take its bound.
+		// Each of some 20 calls may take its bound.
 		if n := allocated(func() { readAll(b, true) }); n > uint64(512<<20+2000*len(b)) {
 			t.Errorf("%d bytes allocated for a file of %d", n, len(b))
 		}

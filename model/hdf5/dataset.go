@@ -47,6 +47,9 @@ func (d *Dataset) Strings() ([]string, error) {
 
 // raw reads the bytes of every element, row-major.
 func (d *Dataset) raw(r *reader) ([]byte, error) {
+	if d.err != nil {
+		return nil, d.err
+	}
 	n := int64(d.space.elements) * int64(d.kind.size)
 	if n > r.maxData() {
 		return nil, fmt.Errorf("%d values of %d bytes are more than %d times the file", d.space.elements, d.kind.size, dataFactor)

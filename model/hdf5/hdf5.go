@@ -36,6 +36,7 @@ type Dataset struct {
 	file   *File
 	header header
 	kind   datatype
+	err    error // why the type is not supported
 	space  dataspace
 }
 
@@ -59,7 +60,8 @@ func open(src io.ReaderAt, size int64, noChecksum bool) (*File, error) {
 
 // Datasets lists every dataset of the file in the order of the paths' bytes.
 // Soft and external links are not followed, and a group that has several paths
-// is listed under one. A damaged object is an error that names its path.
+// is listed under one. A damaged object is an error that names its path; a type
+// that is not supported is an error only when its values are read.
 func (f *File) Datasets() ([]*Dataset, error) {
 	w := &walker{file: f, r: f.r.fresh(), seen: map[uint64]bool{}}
 	if err := w.visit("", f.root, 0); err != nil {
@@ -138,9 +140,7 @@ func (r *reader) describe(d *Dataset) error {
 	}
 	d.kind, d.space = kind.datatype(), space.dataspace()
 	d.Shape, d.Type = d.space.shape, d.kind.name()
-	if kind.err != nil {
-		return kind.err
-	}
+	d.err = kind.err // of no interest to those who read other datasets
 	return space.err
 }
 

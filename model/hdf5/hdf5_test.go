@@ -294,6 +294,7 @@ func TestCommittedAndOtherTypes(t *testing.T) {
 	all := datasets(t, "named.h5")
 	wantNumbers(t, all["/committed"], "float32", []int{3}, ramp(3))
 	for path, want := range map[string]string{
+		"/long":      "floats of 16 bytes",
 		"/compound":  "type compound",
 		"/complex":   "type compound",
 		"/reference": "type reference",

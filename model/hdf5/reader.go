@@ -58,7 +58,7 @@ func (r *reader) bytes(addr, n uint64, what string) ([]byte, error) {
 		return nil, fmt.Errorf("%s at address %d: %w", what, addr, err)
 	}
 	b := make([]byte, n)
-	if _, err := r.src.ReadAt(b, r.base+int64(addr)); err != nil && n > 0 {
+	if got, err := r.src.ReadAt(b, r.base+int64(addr)); got < len(b) {
 		return nil, fmt.Errorf("%s: reading %d bytes at address %d: %w", what, n, addr, err)
 	}
 	return b, nil

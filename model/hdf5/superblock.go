@@ -12,7 +12,7 @@ var fileSignature = []byte("\x89HDF\r\n\x1a\n")
 func findSuperblock(src io.ReaderAt, size int64) (int64, error) {
 	var b [8]byte
 	for at := int64(0); at <= size-8; at = max(512, 2*at) {
-		if _, err := src.ReadAt(b[:], at); err != nil {
+		if n, err := src.ReadAt(b[:], at); n < len(b) {
 			return 0, fmt.Errorf("reading 8 bytes at %d: %w", at, err)
 		}
 		if bytes.Equal(b[:], fileSignature) {

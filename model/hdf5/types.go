@@ -15,7 +15,7 @@ const (
 )
 
 var classNames = []string{"integer", "float", "time", "string", "bit field", "opaque",
-	"compound", "reference", "enumeration", "variable-length", "array"}
+	"compound", "reference", "enumeration", "variable-length", "array", "complex"}
 
 // datatype is the type of an element.
 type datatype struct {

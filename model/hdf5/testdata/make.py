@@ -168,6 +168,7 @@ def named(f):
     f.attrs.create("committed", 1.5, dtype=f["type"])
     f["compound"] = np.zeros(2, dtype=[("x", "<f4"), ("y", "<i2")])
     f["reference"] = np.array([f["committed"].ref], dtype=h5py.ref_dtype)
+    f["long"] = np.zeros(2, dtype=np.longdouble)
     f["complex"] = np.zeros(2, dtype="<c8")
     f.attrs["compound"] = np.zeros(2, dtype=[("x", "<f4"), ("y", "<i2")])
     f.create_dataset("lzf", data=ramp(4), chunks=(4,), compression="lzf")
@@ -189,6 +190,7 @@ def keras():
         compress(name)
 
 
-main()
-if "keras" in sys.argv:
-    keras()
+if __name__ == "__main__":
+    main()
+    if "keras" in sys.argv:
+        keras()
