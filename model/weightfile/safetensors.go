@@ -53,16 +53,23 @@ func (f *File) addSafe(t safetensors.NamedTensorView, b *budget) error {
 	return f.add(t.Name, array{kind: k, raw: t.TensorView.Data(), shape: shape, stride: strides(shape)}, b)
 }
 
+// safeView is a tensor as the library writes it. (Its own views refuse scalars.)
+type safeView struct {
+	shape []uint64
+	raw   []byte
+}
+
+func (v safeView) DType() safetensors.DType { return safetensors.F32 }
+func (v safeView) Shape() []uint64          { return v.shape }
+func (v safeView) Data() []byte             { return v.raw }
+func (v safeView) DataLen() uint64          { return uint64(len(v.raw)) }
+
 func encodeSafeTensors(f *File) ([]byte, error) {
-	views := map[string]safetensors.TensorView{}
+	views := map[string]safeView{}
 	for name, t := range f.Tensors {
-		shape := make([]uint64, len(t.Shape))
+		v := safeView{make([]uint64, len(t.Shape)), encode(t.Data)}
 		for i, d := range t.Shape {
-			shape[i] = uint64(d)
-		}
-		v, err := safetensors.NewTensorView(safetensors.F32, shape, encode(t.Data))
-		if err != nil {
-			return nil, fmt.Errorf("tensor %s: %w", name, err)
+			v.shape[i] = uint64(d)
 		}
 		views[name] = v
 	}

@@ -87,7 +87,7 @@ func count(shape []int) (int, error) {
 	}
 	n := 1
 	for _, d := range shape {
-		if d < 0 || d > 0 && n > math.MaxInt32/d {
+		if d < 0 || d > math.MaxInt32 || d > 0 && n > math.MaxInt32/d {
 			return 0, fmt.Errorf("shape %v: want dimensions from 0, at most %d elements", shape, math.MaxInt32)
 		}
 		n *= d
