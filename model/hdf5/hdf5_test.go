@@ -3,7 +3,6 @@ package hdf5
 import (
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"slices"
 	"strings"
@@ -363,6 +362,21 @@ func TestKerasAttributes(t *testing.T) {
 	}
 }
 
+func TestPagesOfChunkIndices(t *testing.T) {
+	partly := slices.Repeat([]float32{7}, 5000)
+	copy(partly[2500:], ramp(10))
+	extensible := make([]float32, 200_000)
+	for i := range 10 {
+		extensible[199_000+i] = float32(1 + i)
+	}
+	all := datasets(t, "pages.h5")
+	for path, want := range map[string][]float32{"/fixed": ramp(2101), "/fixed_partly": partly, "/extensible": extensible} {
+		if got, err := all[path].Float32s(); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %d values, not as expected: %v", path, len(got), err)
+		}
+	}
+}
+
 func TestNotHDF5(t *testing.T) {
 	for _, b := range [][]byte{nil, []byte("\x89HDF"), make([]byte, 5000), []byte("PK\x03\x04 a zip archive")} {
 		if _, err := openBytes(b); !errors.Is(err, ErrNotHDF5) {
@@ -371,22 +385,5 @@ func TestNotHDF5(t *testing.T) {
 	}
 	if _, err := openBytes([]byte("\x89HDF\r\n\x1a\n")); err == nil || errors.Is(err, ErrNotHDF5) {
 		t.Errorf("only a signature: %v", err)
-	}
-}
-
-func TestHalfFloats(t *testing.T) {
-	for bits, want := range map[uint16]float64{
-		0: 0, 1: 1.0 / (1 << 24), 0x03ff: 1023.0 / (1 << 24), 0x0400: 1.0 / (1 << 14), 0x3555: 0.333251953125,
-		0x3c00: 1, 0xc000: -2, 0x7bff: 65504, 0xfbff: -65504, 0x7c00: math.Inf(1), 0xfc00: math.Inf(-1),
-	} {
-		if got := halfFloat(bits); got != want {
-			t.Errorf("halfFloat(%#x) = %v, want %v", bits, got, want)
-		}
-	}
-	if got := halfFloat(0x8000); got != 0 || !math.Signbit(got) {
-		t.Errorf("halfFloat(0x8000) = %v", got)
-	}
-	if got := halfFloat(0x7e00); !math.IsNaN(got) {
-		t.Errorf("halfFloat(0x7e00) = %v", got)
 	}
 }

@@ -146,6 +146,7 @@ def main():
     write("small_v3.h5", small, libver="latest")
     write("named.h5", named)
     write("bomb.h5", bomb)
+    write("pages.h5", pages, libver="latest")
 
 
 def small(f):
@@ -153,6 +154,15 @@ def small(f):
     f.attrs["text"] = "ab"
     f.create_dataset("g/x", data=ramp(2, 3), chunks=(2, 2), compression="gzip", shuffle=True, fletcher32=True)
     f["g"].attrs["names"] = [b"x"]
+
+
+def pages(f):
+    """Chunk indices so large that they have pages, some of which are not written."""
+    f.create_dataset("fixed", data=ramp(2101), chunks=(1,))
+    d = f.create_dataset("fixed_partly", shape=(5000,), dtype="<f4", chunks=(1,), fillvalue=7)
+    d[2500:2510] = ramp(10)
+    d = f.create_dataset("extensible", shape=(200_000,), dtype="u1", chunks=(1,), maxshape=(None,))
+    d[199_000:199_010] = 1 + np.arange(10)
 
 
 def bomb(f):
