@@ -9,8 +9,8 @@ random kernels, biases and statistics of batch normalisation:
 
     NAME.h5               the whole model, by Keras 2 (tf_keras) as in TensorFlow 2.3
     NAME_weights.h5       model.save_weights of Keras 2
-    NAME_3.h5             the whole model, by Keras 3
-    NAME_3.weights.h5     model.save_weights of Keras 3
+    NAME_3.h5             the whole model, by Keras 3 (xs and tiny only)
+    NAME_3.weights.h5     model.save_weights of Keras 3 (likewise)
     NAME.json             genotype, input, batch, deviation, files
     NAME.crops, NAME.heatmaps     float32, [n, c, y, x]: what went in and what came out
 
@@ -92,28 +92,30 @@ class Builder:
 
 
 def randomise(net, crops, rng, bits):
-    """Draws every weight. Moving statistics are those of the crops, then changed at random."""
+    """Draws every weight. Moving statistics are near those of the crops, as training's are: a network far from
+    them multiplies rounding errors a hundredfold."""
     norms = [l for l in net.layers if l.__class__.__name__ == "BatchNormalization"]
 
-    def rounded(a):
-        a = np.asarray(a, np.float32)
-        return a if bits is None else (np.round(a * 2**bits) / 2**bits).astype(np.float32)
+    def put(layer, weights):
+        if bits is not None:
+            weights = [np.round(w * 2**bits) / 2**bits for w in weights]
+        layer.set_weights([w.astype(np.float32) for w in weights])
 
     for layer in net.layers:
-        if layer not in norms and layer.weights:
-            fans = [np.prod(w.shape[:2]) * (1 if "dwconv" in layer.name else w.shape[-2]) for w in layer.weights[:1]]
-            layer.set_weights([rounded(rng.normal(0, (2 / fans[0]) ** 0.5, layer.weights[0].shape))]
-                              + [rounded(rng.normal(0, 0.5, w.shape)) for w in layer.weights[1:]])
+        if layer in norms:
+            c = layer.gamma.shape[0]
+            put(layer, [rng.uniform(0.5, 1.5, c), rng.normal(0, 0.4, c), np.zeros(c), np.ones(c)])
+            layer.momentum = 0.0
+        elif layer.weights:
+            shape = layer.weights[0].shape
+            fan = shape[0] * shape[1] * (1 if "dwconv" in layer.name else shape[2])
+            put(layer, [rng.normal(0, (2 / fan) ** 0.5, shape)] + [rng.normal(0, 0.5, w.shape) for w in layer.weights[1:]])
+    net(crops[:1], training=True)
     for n in norms:
-        n.momentum = 0.0
-    net(crops, training=True)
-    for n in norms:
-        mean, variance = (np.asarray(w) for w in n.get_weights()[2:])
+        gamma, beta, mean, variance = (np.asarray(w) for w in n.get_weights())
         c = mean.size
         n.momentum = 0.99
-        n.set_weights([rounded(w) for w in (rng.uniform(0.5, 1.5, c), rng.normal(0, 0.4, c),
-                                            mean + rng.normal(0, 0.3, c) * variance**0.5,
-                                            variance * rng.uniform(0.5, 2, c) + 2.0**-6)])
+        put(n, [gamma, beta, mean + rng.normal(0, 0.1, c) * variance**0.5, variance * rng.uniform(0.8, 1.25, c) + 2.0**-6])
 
 
 def crops_of(rng, batch, height, width):
@@ -137,15 +139,17 @@ def write(folder, name, genotype, height, width, golden):
     net = Builder(tf_keras).network(genotype, height, width)
     randomise(net, crops, rng, 5 if golden else None)
     heatmaps = net(crops, training=False).numpy().transpose(0, 3, 1, 2)
-    other = Builder(keras).network(genotype, height, width)
-    for a, b in zip(net.layers, other.layers):
-        assert a.name == b.name or not a.weights
-        b.set_weights(a.get_weights())
-    files = [f"{name}.h5", f"{name}_weights.h5", f"{name}_3.h5", f"{name}_3.weights.h5"]
+    files = [f"{name}.h5", f"{name}_weights.h5"]
     net.save(folder / files[0], save_format="h5")
     net.save_weights(folder / files[1])
-    other.save(folder / files[2])
-    other.save_weights(folder / files[3])
+    if golden or name == "xs":
+        other = Builder(keras).network(genotype, height, width)
+        for a, b in zip(net.layers, other.layers):
+            assert a.name == b.name or not a.weights
+            b.set_weights(a.get_weights())
+        files += [f"{name}_3.h5", f"{name}_3.weights.h5"]
+        other.save(folder / files[2])
+        other.save_weights(folder / files[3])
     print(name, genotype, net.count_params(), "parameters, heatmaps of deviation", heatmaps.std(), "largest", abs(heatmaps).max(), flush=True)
     return dict(name=name, genotype=genotype, input=f"{height}x{width}", batch=2, parameters=net.count_params(),
                 deviation=float(heatmaps.std()), files=files), crops.transpose(0, 3, 1, 2), heatmaps
@@ -153,23 +157,21 @@ def write(folder, name, genotype, height, width, golden):
 
 def main():
     args = argparse.ArgumentParser()
-    args.add_argument("folder", type=pathlib.Path)
-    args.add_argument("--golden", action="store_true")
-    args.add_argument("--only", nargs="*")
+    args.add_argument("folder", type=pathlib.Path, nargs="?")
+    args.add_argument("--golden", type=pathlib.Path)
     args = args.parse_args()
-    for name, network in (GOLDEN if args.golden else NETWORKS).items():
-        if args.only and name not in args.only:
-            continue
-        info, crops, heatmaps = write(args.folder, name, *network, args.golden)
-        if args.golden:
-            info["heatmaps"] = [float(f"{v:.8g}") for v in heatmaps.ravel()]
-            for f in info["files"]:
-                path = args.folder / f
-                (args.folder / (f + ".gz")).write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
-                path.unlink()
-        else:
-            crops.astype("<f4").tofile(args.folder / f"{name}.crops")
-            heatmaps.astype("<f4").tofile(args.folder / f"{name}.heatmaps")
+    for name, network in GOLDEN.items() if args.golden else ():
+        info, _, heatmaps = write(args.golden, name, *network, True)
+        info["heatmaps"] = [float(f"{v:.8g}") for v in heatmaps.ravel()]
+        for f in info["files"]:
+            path = args.golden / f
+            (args.golden / (f + ".gz")).write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
+            path.unlink()
+        (args.golden / f"{name}.json").write_text(json.dumps(info))
+    for name, network in NETWORKS.items() if args.folder else ():
+        info, crops, heatmaps = write(args.folder, name, *network, False)
+        crops.astype("<f4").tofile(args.folder / f"{name}.crops")
+        heatmaps.astype("<f4").tofile(args.folder / f"{name}.heatmaps")
         (args.folder / f"{name}.json").write_text(json.dumps(info))
 
 
