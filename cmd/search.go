@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -132,8 +133,10 @@ func registerBroker(c *cobra.Command, b *jobs.Connection) {
 }
 
 // complete checks the flags and fills in what follows from them.
-func (f *searchFlags) complete() error {
+func (f *searchFlags) complete(c *cobra.Command) error {
 	switch {
+	case !c.Flags().Changed("generations"):
+		return usagef("--generations: missing: want how many follow the ancestor's, 0 or more; it may be raised later")
 	case f.provider != ort.CPU && f.provider != ort.CUDA:
 		return usagef("--provider %q: want cpu or cuda", f.provider)
 	case f.out == "":
@@ -162,10 +165,17 @@ func (f *searchFlags) complete() error {
 	}
 	f.trainer.Native, f.trainer.Size = f.settings.Native, f.settings.Size
 	f.trainer.Latency = f.settings.Cost == search.CostLatency
-	f.trainer.Command = strings.Join(append([]string{"evopose"}, os.Args[1:]...), " ")
+	f.trainer.Command = withoutSecrets(strings.Join(append([]string{"evopose"}, os.Args[1:]...), " "))
 	f.trainer.Graph = ort.GraphOptions{Provider: f.provider, Threads: f.threads, SaveMemory: f.saveMemory}
 	return f.readStart()
 }
+
+// credentials are those in a URL.
+var credentials = regexp.MustCompile(`://[^/@\s]+@`)
+
+// withoutSecrets takes credentials out of a command line, which goes into
+// models' cards.
+func withoutSecrets(command string) string { return credentials.ReplaceAllString(command, "://...@") }
 
 // sets pairs the annotation files with their pictures.
 func (f *searchFlags) sets() error {

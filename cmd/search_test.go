@@ -32,10 +32,10 @@ func parseSearch(t *testing.T, args ...string) (*searchFlags, error) {
 	if err := c.PreRunE(c, nil); err != nil {
 		return nil, err
 	}
-	return &f, f.complete()
+	return &f, f.complete(c)
 }
 
-var searchArgs = []string{"--data", "a/train.json", "--images", "a", "--val", "a/val.json", "--val-images", "b", "--out", "runs/x"}
+var searchArgs = []string{"--data", "a/train.json", "--images", "a", "--val", "a/val.json", "--val-images", "b", "--out", "runs/x", "--generations", "4"}
 
 func TestSearchFlags(t *testing.T) {
 	f, err := parseSearch(t, searchArgs...)
@@ -43,7 +43,7 @@ func TestSearchFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	size := model.Size{H: 256, W: 192}
-	want := search.Settings{Seed: 1, Ancestor: model.GenotypeDefault, Native: size, Size: size, Children: 64, Parents: 4,
+	want := search.Settings{Seed: 1, Ancestor: model.GenotypeDefault, Native: size, Size: size, Generations: 4, Children: 64, Parents: 4,
 		AncestorEpochs: 30, Epochs: 5, Cost: search.CostParameters, Selection: search.SelectFitness}
 	if f.settings != want || f.trainer.Native != size || f.trainer.Latency || f.trainer.Batch != 16 ||
 		f.trainer.Data[0] != (train.DataSet{Annotations: "a/train.json", Images: "a"}) || f.trainer.Val[0].Images != "b" {
@@ -75,8 +75,9 @@ func TestSearchUsage(t *testing.T) {
 	}
 	for want, args := range map[string][]string{
 		"--data: missing":                   searchArgs[4:],
-		"--val: missing":                    append(slices.Clone(searchArgs[:4]), "--out", "x"),
-		"--out: missing":                    searchArgs[:8],
+		"--val: missing":                    append(slices.Clone(searchArgs[:4]), searchArgs[8:]...),
+		"--out: missing":                    append(slices.Clone(searchArgs[:8]), "--generations", "1"),
+		"--generations: missing":            searchArgs[:10],
 		"in pairs":                          with("--data", "b.json"),
 		"--weight is given":                 with("--weight", "1", "--weight", "2"),
 		"--size: ":                          with("--size", "128"),
@@ -121,6 +122,7 @@ func TestSearchCommand(t *testing.T) {
 	}
 	for _, want := range []string{`(?m)^generation 0 of 1: 1 evaluations in .* of work; 1 of 3 in all$`, `(?m)^generation 1 of 1: 2 evaluations`,
 		`(?m)^3/3  evaluation \d \(of 0, stage \d .*\): loss [0-9.]+, fitness [0-9.]+, .* 0s left$`, `(?m)^ +\* +0 +- +[0-9.]+ `,
+		`(?m)^more workers may join: evopose worker --nats nats://127.0.0.1:\d+ --search search-[0-9a-f]{16}$`,
 		`(?m)^\* parents of the next: \d, \d$`, `(?m)^the best of 3 evaluations is \d:$`, `wrote run/winner.onnx`} {
 		if !regexp.MustCompile(want).MatchString(out) {
 			t.Errorf("%s does not match\n%s", want, out)
@@ -184,6 +186,13 @@ func TestSearchFails(t *testing.T) {
 		if _, err := evopose(t, f.dir, append(args, "--out", want)...); err == nil || isUsage(err) || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
 		}
+	}
+}
+
+func TestWithoutSecrets(t *testing.T) {
+	got := withoutSecrets("evopose search --nats nats://me:secret@a:1,tls://token@b:2 --about me@home")
+	if want := "evopose search --nats nats://...@a:1,tls://...@b:2 --about me@home"; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }
 

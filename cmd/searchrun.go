@@ -19,7 +19,7 @@ import (
 )
 
 func runSearch(c *cobra.Command, f *searchFlags) (err error) {
-	if err := f.complete(); err != nil {
+	if err := f.complete(c); err != nil {
 		return err
 	}
 	unlock, err := train.LockRun(f.out)
@@ -115,6 +115,9 @@ func openSearchEngine(ctx context.Context, c *cobra.Command, f *searchFlags, j *
 		}
 	}
 	e.startWorkers(ctx, f, s.ID, log, failed)
+	if e.broker != nil && len(j.Entries()) < f.settings.Total() {
+		fmt.Fprintf(p, "more workers may join: evopose worker --nats %s --search %s\n", e.broker.URL(), s.ID)
+	}
 	return e, nil
 }
 

@@ -100,6 +100,7 @@ func (j *Journal) open() error {
 		return err
 	}
 	if header == nil {
+		defer syncDir(filepath.Dir(j.path))
 		return j.write(j.header)
 	}
 	if differ := differences(*header, j.header); differ != nil {
@@ -108,6 +109,14 @@ func (j *Journal) open() error {
 	}
 	j.header = *header
 	return nil
+}
+
+// syncDir brings a new file's name to the disk, where directories can be synced.
+func syncDir(dir string) {
+	if d, err := os.Open(dir); err == nil {
+		_ = d.Sync()
+		_ = d.Close()
+	}
 }
 
 // replay reads the lines. It returns the header, nil if there is none, and sets

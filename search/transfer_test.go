@@ -60,6 +60,9 @@ func TestTransferTensorByHand(t *testing.T) {
 		// Transposed kernels are [in, out, k, k].
 		{"transposed, input added", []int{2, 1, 3, 3}, []int{1, 1, 3, 3}, []float32{1, 2, 3, 4, 5, 6, 7, 8, 9, o, o, o, o, o, o, o, o, o}, Partial, 9},
 		{"transposed, output lost", []int{2, 1, 1, 1}, []int{2, 2, 1, 1}, []float32{1, 3}, Partial, 2},
+		{"transposed, input lost, output added", []int{1, 2, 1, 1}, []int{2, 1, 1, 1}, []float32{1, o}, Partial, 1},
+		{"dense, kernel shrunk, input added, output lost", []int{1, 2, 1, 1}, []int{2, 1, 3, 3}, []float32{5, o}, Partial, 1},
+		{"dense, kernel grown, output added", []int{2, 1, 3, 3}, []int{1, 1, 1, 1}, []float32{o, o, o, o, 1, o, o, o, o, o, o, o, o, o, o, o, o, o}, Partial, 1},
 		{"vector, same", []int{2}, []int{2}, []float32{1, 2}, Copied, 2},
 		{"vector, longer", []int{5}, []int{3}, []float32{1, 2, 3, 2, 2}, Extended, 3},
 		{"vector, shorter", []int{1}, []int{3}, []float32{1}, Partial, 1},

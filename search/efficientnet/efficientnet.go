@@ -14,8 +14,8 @@ import (
 	"github.com/evopose/evopose/preprocess"
 )
 
-// Lineage is the first line of the lineage of a network made of Lite0.
-const Lineage = "backbone of EfficientNet-Lite0, trained on ImageNet (Apache-2.0)"
+// lineage is the first line of the lineage of a network made of Lite0.
+const lineage = "backbone of EfficientNet-Lite0, trained on ImageNet (Apache-2.0)"
 
 // steep is the factor on what goes into SiLU: SiLU(2x)/2 is nearer to ReLU,
 // with which Lite0 was trained, than SiLU(x). What follows is divided by it.
@@ -32,6 +32,15 @@ const liteMean, liteStd = 127, 128
 func Is(f *weightfile.File) bool {
 	_, ok := f.Tensors["_conv_stem.weight"]
 	return ok
+}
+
+// Model returns the weights of Weights with the card of their network.
+func Model(f *weightfile.File, seed uint64) (model.Card, model.Weights, error) {
+	n, w, err := Weights(f, seed)
+	if err != nil {
+		return model.Card{}, nil, err
+	}
+	return model.Card{Name: "efficientnet-lite0", Genotype: n.Genotype, Input: n.Input, Seed: seed, Lineage: []string{lineage}}, w, nil
 }
 
 // Weights returns the network of generation 0 at 256x192 with the backbone of

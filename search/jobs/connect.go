@@ -33,7 +33,7 @@ type Connection struct {
 }
 
 const (
-	connectTimeout = 3 * time.Second
+	connectTimeout = 5 * time.Second
 	mostBackoff    = 10 * time.Second
 )
 

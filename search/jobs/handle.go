@@ -46,7 +46,7 @@ func (t *task) do(ctx context.Context) error {
 	switch {
 	case errors.Is(o.err, errDone):
 		t.log.Info("job was done by another worker", number)
-		t.acknowledge(ctx)
+		t.acknowledge()
 		return nil
 	case errors.Is(o.err, errHangs):
 		return o.err
@@ -72,7 +72,7 @@ func (t *task) claim(ctx context.Context) (bool, error) {
 	case err != nil:
 		return false, err
 	case done:
-		t.acknowledge(ctx)
+		t.acknowledge()
 		return false, nil
 	}
 	if meta, err := t.msg.Metadata(); err == nil && meta.NumDelivered > 1 {
@@ -153,7 +153,7 @@ func (t *task) finish(ctx context.Context, r search.Result, weights []byte) erro
 	if err := t.putResult(ctx, data); err != nil {
 		return err
 	}
-	t.acknowledge(ctx)
+	t.acknowledge()
 	return nil
 }
 
@@ -173,10 +173,8 @@ func (t *task) putResult(ctx context.Context, data []byte) error {
 
 // acknowledge takes the job off the queue. If that does not work it comes
 // again, to a worker that finds its result.
-func (t *task) acknowledge(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	if err := t.msg.DoubleAck(ctx); err != nil {
+func (t *task) acknowledge() {
+	if err := t.msg.Ack(); err != nil {
 		t.log.Debug("taking a job off the queue", zap.Error(err))
 	}
 }

@@ -19,8 +19,9 @@ type member struct {
 	record    record
 	searches  searches
 	evaluator search.Evaluator
-	parents   recent // weights to start from
-	failures  int    // evaluations in a row that were errors
+	queue     jetstream.Consumer // nil after an error
+	parents   recent             // weights to start from
+	failures  int                // evaluations in a row that were errors
 }
 
 const (
@@ -58,21 +59,27 @@ func (m *member) run(ctx context.Context) error {
 }
 
 // next asks for one job; nil if none came in time.
-func (m *member) next(ctx context.Context) (jetstream.Msg, error) {
-	attempt, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	consumer, err := m.js.Consumer(attempt, m.stream(), m.consumer())
-	if err != nil {
-		return nil, err
+func (m *member) next(ctx context.Context) (msg jetstream.Msg, err error) {
+	defer func() {
+		if err != nil {
+			m.queue = nil
+		}
+	}()
+	if m.queue == nil {
+		attempt, cancel := context.WithTimeout(ctx, requestTimeout)
+		defer cancel()
+		if m.queue, err = m.js.Consumer(attempt, m.stream(), m.consumer()); err != nil {
+			return nil, err
+		}
 	}
 	fetch, cancel := context.WithTimeout(ctx, fetchWait)
 	defer cancel()
-	batch, err := consumer.Fetch(1, jetstream.FetchContext(fetch), jetstream.FetchHeartbeat(min(5*time.Second, max(m.record.heartbeat(), 500*time.Millisecond))))
+	beat := min(5*time.Second, max(m.record.heartbeat(), 500*time.Millisecond))
+	batch, err := m.queue.Fetch(1, jetstream.FetchContext(fetch), jetstream.FetchHeartbeat(beat))
 	if err != nil {
 		return nil, err
 	}
-	msg := <-batch.Messages()
-	if msg != nil {
+	if msg = <-batch.Messages(); msg != nil {
 		return msg, nil
 	}
 	if err := batch.Error(); err != nil && !errors.Is(err, context.DeadlineExceeded) {

@@ -60,8 +60,14 @@ func (a *assets) writeTries(ctx context.Context, key string, all []try, revision
 // beginTry notes an attempt, ID, and returns those before it. Done twice it is
 // one.
 func (a *assets) beginTry(ctx context.Context, job int, id, worker string) ([]try, error) {
+	mine := []try{{ID: id, Worker: worker}}
+	attempt, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	if a.writeTries(attempt, triesKey(job), mine, 0) == nil {
+		return nil, nil // the usual case: the first
+	}
 	all, err := a.changeTries(ctx, job, func(all []try) []try {
-		return append(without(all, id), try{ID: id, Worker: worker})
+		return append(without(all, id), mine...)
 	})
 	return without(all, id), err
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/evopose/evopose/model"
 	"github.com/evopose/evopose/model/weightfile"
 	"github.com/evopose/evopose/search"
+	"github.com/evopose/evopose/search/efficientnet"
 )
 
 // Start is where a run starts from.
@@ -30,7 +31,7 @@ func (c *Config) start(n *model.Network) (*Start, error) {
 	if c.From == "" {
 		return &Start{Weights: initial, Lineage: []string{fmt.Sprintf("initial weights, seed %d", c.Seed)}}, nil
 	}
-	card, w, err := readWeights(c.From)
+	card, w, err := readWeights(c.From, c.Seed)
 	if err != nil {
 		return nil, err
 	}
@@ -49,9 +50,10 @@ func (c *Config) start(n *model.Network) (*Start, error) {
 	return &Start{Weights: weights, Summary: summary, Lineage: lineage}, nil
 }
 
-// readWeights reads a checkpoint, of which the moving average counts, or a file
-// that evopose export wrote.
-func readWeights(path string) (model.Card, model.Weights, error) {
+// readWeights reads a checkpoint, of which the moving average counts, a file
+// that evopose export wrote, or an EfficientNet-Lite0, which becomes generation
+// 0 of the search with initial heads of the seed.
+func readWeights(path string, seed uint64) (model.Card, model.Weights, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return model.Card{}, nil, fmt.Errorf("the weights to start from: %w", err)
@@ -60,6 +62,13 @@ func readWeights(path string) (model.Card, model.Weights, error) {
 		card, w, err := checkpointWeights(data)
 		if err != nil {
 			return card, nil, fmt.Errorf("checkpoint %s %w", path, err)
+		}
+		return card, w, nil
+	}
+	if f, err := weightfile.Parse(data); err == nil && efficientnet.Is(f) {
+		card, w, err := efficientnet.Model(f, seed)
+		if err != nil {
+			return card, nil, fmt.Errorf("%s: %w", path, err)
 		}
 		return card, w, nil
 	}

@@ -149,6 +149,22 @@ func TestInitialStart(t *testing.T) {
 	}
 }
 
+// A file with the names of an EfficientNet is taken for one, and what it lacks
+// is named.
+func TestFromEfficientNet(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "other.safetensors")
+	f := &weightfile.File{Tensors: map[string]weightfile.Tensor{
+		"_conv_stem.weight": {Shape: []int{32, 3, 3, 3}, Data: make([]float32, 32*27)},
+	}}
+	if err := weightfile.Write(path, f); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := readWeights(path, 1)
+	if err == nil || !strings.Contains(err.Error(), path+": not an EfficientNet-Lite0: no _bn0.weight in it") {
+		t.Errorf("error %v", err)
+	}
+}
+
 // The moving average by its formula, in double precision.
 func TestAverage(t *testing.T) {
 	values := []float64{1, 5, -2, 3, 8, 0.5, 4, 4, -7, 2, 6, 1}

@@ -34,7 +34,6 @@ type setting struct {
 	jobs, epochs, size int
 	generations        int
 	epoch, ackWait     time.Duration
-	separate           bool
 }
 
 func main() {
@@ -89,7 +88,7 @@ func (s setting) measure(workers int) (err error) {
 	}
 	defer b.Close()
 	ctx, cancel := context.WithCancel(context.Background())
-	log, err := zap.NewDevelopment(zap.IncreaseLevel(zap.WarnLevel))
+	log, err := zap.NewDevelopment(zap.IncreaseLevel(zap.ErrorLevel))
 	if err != nil {
 		return err
 	}
@@ -107,6 +106,7 @@ func (s setting) measure(workers int) (err error) {
 			Factory: func(context.Context, jobs.Setup) (search.Evaluator, error) {
 				return jobstest.Evaluator{Epoch: s.epoch, Size: s.size}, nil
 			}}
+		time.Sleep(5 * time.Millisecond) // not all at the same instant
 		all.Go(func() {
 			if err := w.Work(ctx); err != nil {
 				fmt.Fprintln(os.Stderr, "worker:", err)
@@ -128,11 +128,11 @@ func (s setting) measure(workers int) (err error) {
 func until(ctx context.Context, c *jobs.Coordinator, workers int) error {
 	for begin := time.Now(); ; time.Sleep(50 * time.Millisecond) {
 		waiting, _, err := c.Workers(ctx)
-		if err != nil || waiting >= workers {
-			return err
+		if err == nil && waiting >= workers {
+			return nil
 		}
 		if time.Since(begin) > 2*time.Minute {
-			return fmt.Errorf("only %d of %d workers ask for jobs", waiting, workers)
+			return fmt.Errorf("only %d of %d workers ask for jobs, error %v", waiting, workers, err)
 		}
 	}
 }
