@@ -51,7 +51,8 @@ func (f *File) addNPY(name string, data []byte, b *budget) error {
 	}
 	k, ok := npyKinds[h.descr[1:]]
 	if !ok {
-		return f.skip(name)
+		f.skip(name)
+		return nil
 	}
 	n, err := count(h.shape)
 	if err != nil {

@@ -252,7 +252,8 @@ func stateDict(root any, b *budget, fill func(*storage) error) (*File, error) {
 
 func (f *File) addTorch(name string, t *torchTensor, b *budget, fill func(*storage) error) error {
 	if t.storage.kind.read == nil {
-		return f.skip(name)
+		f.skip(name)
+		return nil
 	}
 	if err := fill(t.storage); err != nil {
 		return err

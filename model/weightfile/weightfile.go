@@ -123,10 +123,7 @@ func (f *File) add(name string, a array, b *budget) error {
 	return err
 }
 
-func (f *File) skip(name string) error {
-	f.Skipped = append(f.Skipped, name)
-	return nil
-}
+func (f *File) skip(name string) { f.Skipped = append(f.Skipped, name) }
 
 // Extensions are those of the files that Write writes.
 var Extensions = []string{".npz", ".safetensors", ".pt", ".pth"}
