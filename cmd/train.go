@@ -63,7 +63,7 @@ func (f *trainFlags) register(c *cobra.Command) {
 	flags.StringArrayVar(&f.valImages, "val-images", nil, "`directory` of the pictures of the --val in the same place")
 	flags.StringVar(&f.model, "model", "s", "`network`: s, m, l, xs, or a YAML file with genotype and input")
 	flags.StringVar(&f.size, "size", "", "`size` of the crops to train on, HEIGHTxWIDTH (default: the network's own)")
-	flags.StringVar(&o.From, "from", "", "ONNX `file` of ours or checkpoint to start from, of this network or another one")
+	flags.StringVar(&o.From, "from", "", "`file` to start from, of this network or another: a checkpoint, what export wrote, or EfficientNet-Lite0's PyTorch file")
 	flags.StringVar(&f.out, "out", "", "`folder` of the run (default runs/MODEL-SIZE)")
 	flags.BoolVar(&f.resume, "resume", false, "go on with the run in --out, with the settings it was started with")
 	flags.IntVar(&o.Epochs, "epochs", 200, "passes over the data")
