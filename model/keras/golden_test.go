@@ -123,7 +123,7 @@ func FuzzRead(f *testing.F) {
 	}
 	f.Add(uint8(0), uint32(2048), []byte("model"))
 	f.Add(uint8(3), uint32(9000), []byte{0xff})
-	f.Fuzz(func(t *testing.T, file uint8, at uint32, bytes []byte) {
+	f.Fuzz(func(_ *testing.T, file uint8, at uint32, bytes []byte) {
 		data := slices.Clone(files[int(file)%len(files)])
 		copy(data[int(at)%len(data):], bytes)
 		k, err := read(data, n)

@@ -176,7 +176,10 @@ func TestAssembleRefuses(t *testing.T) {
 func numbered(n *model.Network) []variable {
 	number, seen := map[string]int{}, map[string]int{}
 	return variables(n, func(layer, weight string, kind model.Kind) string {
-		class := map[model.Kind]string{model.Conv: "conv2d", model.DepthwiseConv: "depthwise_conv2d", model.ConvTranspose: "conv2d_transpose", model.BatchNorm: "batch_normalization"}[kind]
+		class := map[model.Kind]string{
+			model.Conv: "conv2d", model.DepthwiseConv: "depthwise_conv2d", model.ConvTranspose: "conv2d_transpose",
+			model.BatchNorm: "batch_normalization", //nolint:misspell // Keras's spelling
+		}[kind]
 		if _, ok := number[layer]; !ok {
 			number[layer] = seen[class]
 			seen[class]++

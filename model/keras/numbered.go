@@ -21,7 +21,8 @@ func isNumbered(parts []string) bool {
 
 // classes are the names of Keras's classes with weights.
 var classes = map[model.Kind]string{
-	model.Conv: "conv2d", model.DepthwiseConv: "depthwise_conv2d", model.ConvTranspose: "conv2d_transpose", model.BatchNorm: "batch_normalization",
+	model.Conv: "conv2d", model.DepthwiseConv: "depthwise_conv2d", model.ConvTranspose: "conv2d_transpose",
+	model.BatchNorm: "batch_normalization", //nolint:misspell // Keras's spelling
 }
 
 // nameNumbered names numbered layers after those of the first network that
