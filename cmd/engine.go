@@ -50,6 +50,11 @@ func openEngine(ctx context.Context, o engineOptions, progress io.Writer) (*engi
 	if err != nil {
 		return nil, err
 	}
+	return openEngineOn(ctx, registry, o, progress)
+}
+
+// openEngineOn is openEngine with these models.
+func openEngineOn(ctx context.Context, registry *model.Registry, o engineOptions, progress io.Writer) (*engine, error) {
 	library, err := ort.Init(ctx, o.libraryOptions(progress))
 	if err != nil {
 		return nil, err
@@ -80,7 +85,7 @@ type engineFlags struct {
 
 func (f *engineFlags) register(c *cobra.Command) {
 	flags := c.Flags()
-	flags.StringVar(&f.model, "model", env("EVOPOSE_MODEL", "evopose2d-s"), "model name, or its short form: s, m, l, xs")
+	flags.StringVar(&f.model, "model", env("EVOPOSE_MODEL", "evopose2d-s"), "model name, its short form (s, m, l, xs), or an ONNX file of ours")
 	flags.StringVar(&f.ModelsDir, "models-dir", env("EVOPOSE_MODELS_DIR", "models"), "directory of model files (*.onnx with *.yaml)")
 	flags.StringVar(&f.Provider, "provider", env("EVOPOSE_PROVIDER", "auto"), "execution provider: auto, cpu or cuda")
 	flags.StringVar(&f.threads, "threads", env("EVOPOSE_THREADS", "0"), "threads of the network; 0: one per physical core")
@@ -109,14 +114,19 @@ func (f *engineFlags) check() error {
 	return nil
 }
 
-// load opens the engine and the model that the flags name. It warns when the
-// model's keypoints mean nothing. The caller closes the engine.
+// load opens the engine and the model that the flags name, which may be an ONNX
+// file without a card. It warns when the model's keypoints mean nothing. The
+// caller closes the engine.
 func (f *engineFlags) load(c *cobra.Command) (*engine, *pose.Model, error) {
-	e, err := openEngine(c.Context(), f.engineOptions, c.ErrOrStderr())
+	registry, name, err := f.registry()
 	if err != nil {
 		return nil, nil, err
 	}
-	m, err := e.Pool.Get(c.Context(), f.model)
+	e, err := openEngineOn(c.Context(), registry, f.engineOptions, c.ErrOrStderr())
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := e.Pool.Get(c.Context(), name)
 	if err != nil {
 		return nil, nil, joinClose(err, e)
 	}

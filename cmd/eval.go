@@ -8,6 +8,7 @@ import (
 
 	"github.com/evopose/evopose/postprocess"
 	"github.com/evopose/evopose/search/coco"
+	"github.com/evopose/evopose/server/batch"
 	"github.com/evopose/evopose/server/pose"
 	"github.com/spf13/cobra"
 )
@@ -45,7 +46,6 @@ status 1; with --skip-broken they and their labels are left out instead.`,
 	}
 	f.register(c)
 	flags := c.Flags()
-	flags.Lookup("model").Usage = "model name, its short form (s, m, l, xs), or an ONNX file of ours, NAME.onnx"
 	flags.StringVar(&f.data, "data", "", "COCO keypoint annotation file with the labels (required)")
 	flags.StringVar(&f.images, "images", "", "directory of the pictures (required)")
 	flags.StringVar(&f.boxes, "boxes", "", "COCO results file with the boxes of a detector; empty: the labels' boxes")
@@ -88,7 +88,8 @@ func runEval(c *cobra.Command, f *evalFlags) error {
 	if err != nil {
 		return err
 	}
-	e, m, err := f.loadModelOrFile(c)
+	f.Batch = batch.Options{Max: f.batch, Queue: 1 << 20}
+	e, m, err := f.load(c)
 	if err != nil {
 		return err
 	}
