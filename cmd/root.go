@@ -77,5 +77,5 @@ func markUsage(c *cobra.Command) {
 
 // commands lists the subcommands in the order of the contract.
 func commands() []*cobra.Command {
-	return []*cobra.Command{newServe(), newPredict(), newModels(), newExport(), newImport(), newEval(), newTrain(), newSearch(), newBench(), newRuntime()}
+	return []*cobra.Command{newServe(), newPredict(), newModels(), newExport(), newImport(), newEval(), newTrain(), newSearch(), newWorker(), newBench(), newRuntime()}
 }
