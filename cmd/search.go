@@ -92,7 +92,7 @@ func (f *searchFlags) register(c *cobra.Command) {
 	flags.BoolVar(&s.FromScratch, "from-scratch", false, "children start from initial weights, not from their parent's")
 	flags.Float64Var(&s.StopFactor, "stop-factor", 0, "end a child whose loss after an epoch is more than this times the median of its parents' at that time; 0: none")
 	flags.BoolVar(&f.steady, "steady", false, "no barrier between generations: children are made as results come")
-	flags.IntVar(&s.Window, "window", 0, "with --steady: evaluations at a time; a child knows those before them (default --children)")
+	flags.IntVar(&s.Window, "window", 0, "with --steady: most evaluations at a time, of which a child knows none; about eight times the workers (default --children)")
 	flags.IntVar(&t.Batch, "batch", 16, "people in a training step")
 	flags.Float64Var(&t.Rate, "rate", 0, "peak of the learning rate; 0: the recipe's, 2.5e-4*batch/32")
 	flags.Float64Var(&t.Warmup, "warmup", 0.5, "epochs in which the learning rate rises to its peak; at most a quarter of a training")
