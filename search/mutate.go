@@ -104,10 +104,10 @@ func mutateGene(g model.Genotype, rng *rand.Rand) model.Genotype {
 
 // mutateRepeats adds or takes one, within 1..4.
 func mutateRepeats(n int, rng *rand.Rand) int {
-	switch {
-	case n == 1:
+	switch n {
+	case 1:
 		return n + 1
-	case n == maxRepeats:
+	case maxRepeats:
 		return n - 1
 	}
 	return n - 1 + 2*rng.IntN(2)

@@ -108,7 +108,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, job search.Job, parent []byte,
 	_, native, err := e.trials.Networks(job.Genotype)
 	if err != nil { // this genotype does not make a network
 		r.Failed = err.Error()
-		return r, nil, nil
+		return r, nil, nil //nolint:nilerr // the genotype's fault is a result
 	}
 	r.Parameters, _ = native.Parameters()
 	r.MultiplyAdds = native.MultiplyAdds()
@@ -131,7 +131,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, job search.Job, parent []byte,
 	r.Losses = o.Losses
 	if o.Failed != nil {
 		r.Failed, r.Seconds = o.Failed.Error(), time.Since(began).Seconds()
-		return r, nil, nil
+		return r, nil, nil //nolint:nilerr // the network's fault is a result
 	}
 	r.Loss = o.Loss
 	file, err := e.finish(&r, native, o.Weights, job)
@@ -234,7 +234,7 @@ func sumFile(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("annotations: %w", err)
 	}
-	defer file.Close() //nolint:errcheck // read only
+	defer file.Close()
 	h := sha256.New()
 	if _, err := io.Copy(h, file); err != nil {
 		return "", fmt.Errorf("annotations: %w", err)

@@ -306,7 +306,7 @@ func searchWith(ctx context.Context, dir string, s search.Settings, e search.Eva
 	if err != nil {
 		return nil, err
 	}
-	defer j.Close() //nolint:errcheck // a test's
+	defer j.Close()
 	engine, err := search.NewLocal(e, workers, filepath.Join(dir, "weights"))
 	if err != nil {
 		return nil, err
