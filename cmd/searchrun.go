@@ -142,7 +142,7 @@ func (e *searchEngine) close() error {
 	e.workers.Wait()
 	var errs []error
 	if e.Coordinator != nil {
-		errs = append(errs, e.Coordinator.Close())
+		errs = append(errs, e.Close())
 	}
 	if e.broker != nil {
 		errs = append(errs, e.broker.Close())
