@@ -156,7 +156,7 @@ func (c *Coordinator) watch(ctx, background context.Context) error {
 				case !ok:
 					return
 				case e != nil:
-					c.take(e)
+					c.take(background, e)
 				case !known:
 					known = true
 					close(ready)
@@ -174,7 +174,7 @@ func (c *Coordinator) watch(ctx, background context.Context) error {
 
 // take keeps the first valid result of a job. An invalid one is removed, so
 // that the job is submitted again.
-func (c *Coordinator) take(e jetstream.KeyValueEntry) {
+func (c *Coordinator) take(ctx context.Context, e jetstream.KeyValueEntry) {
 	if e.Operation() != jetstream.KeyValuePut {
 		return
 	}
@@ -189,7 +189,7 @@ func (c *Coordinator) take(e jetstream.KeyValueEntry) {
 	}
 	if err != nil {
 		c.log.Warn("invalid result; the job is done again", zap.Int("job", id), zap.Error(err))
-		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 		defer cancel()
 		_ = c.kv.Purge(ctx, e.Key(), jetstream.LastRevision(e.Revision())) // else at the next sweep
 		return

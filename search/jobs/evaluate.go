@@ -161,7 +161,7 @@ func (b *batch) sweep(ctx context.Context) error {
 	queued, err := b.c.queued(ctx)
 	if err != nil {
 		b.c.log.Debug("sweep", zap.Error(err))
-		return nil //nolint:nilerr // the next sweep asks again
+		return nil
 	}
 	for _, id := range b.missing() {
 		if queued[id] {
@@ -213,7 +213,7 @@ func (c *Coordinator) lookUp(ctx context.Context, id int) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	c.take(e)
+	c.take(ctx, e)
 	return true, nil
 }
 

@@ -93,7 +93,7 @@ func (w Worker) withDefaults() Worker {
 // unlessDone is the error, or nil once the context has ended.
 func unlessDone(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the end that was asked for
 	}
 	return err
 }

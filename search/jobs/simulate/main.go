@@ -88,13 +88,13 @@ func (s setting) measure(workers int) (err error) {
 	}
 	defer b.Close()
 	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	log, err := zap.NewDevelopment(zap.IncreaseLevel(zap.ErrorLevel))
 	if err != nil {
 		return err
 	}
 	c, err := jobs.Open(ctx, b.Connection(), jobs.Search{ID: "simulated", AckWait: s.ackWait}, jobs.Options{Log: log})
 	if err != nil {
-		cancel()
 		return err
 	}
 	defer c.Close()
@@ -132,7 +132,7 @@ func until(ctx context.Context, c *jobs.Coordinator, workers int) error {
 			return nil
 		}
 		if time.Since(begin) > 2*time.Minute {
-			return fmt.Errorf("only %d of %d workers ask for jobs, error %v", waiting, workers, err)
+			return fmt.Errorf("only %d of %d workers ask for jobs, error %w", waiting, workers, err)
 		}
 	}
 }

@@ -47,7 +47,7 @@ func load() string {
 // stored is what the broker has on disk, in MB.
 func stored(dir string) float64 {
 	total := int64(0)
-	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error { //nolint:nilerr // files come and go
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {
 			if info, err := d.Info(); err == nil {
 				total += info.Size()
