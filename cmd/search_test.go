@@ -183,7 +183,7 @@ func TestSearchFails(t *testing.T) {
 		"127.0.0.1:1":  searchWith("--nats", "nats://127.0.0.1:1", "--workers", "0"),
 		"batch of 100": searchWith("--batch", "100"),
 	} {
-		if _, err := evopose(t, f.dir, append(args, "--out", want)...); err == nil || isUsage(err) || !strings.Contains(err.Error(), want) {
+		if _, err := evopose(t, f.dir, append(args, "--generations", "1", "--out", want)...); err == nil || isUsage(err) || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
 		}
 	}
