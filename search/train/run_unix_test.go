@@ -83,6 +83,9 @@ func TestKilledRun(t *testing.T) {
 
 // When the disk is full the run ends and says so; the checkpoint before stays.
 func TestRunOnFullDisk(t *testing.T) {
+	if !alone(t) {
+		return
+	}
 	c, o := tinyRun(t)
 	o.Every = time.Nanosecond
 	o.Progress = &recorder{onStep: func(s StepReport) {
