@@ -1,0 +1,218 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/evopose/evopose/search"
+)
+
+// chart is a drawing in pixels, from the top left.
+type chart struct {
+	Name                     string // read out, and above the drawing
+	Note                     string // below it
+	Width, Height            float64
+	Left, Top, Right, Bottom float64 // of the area inside the axes
+	XLabel, YLabel           string
+	XTicks, YTicks           []tick
+	Paths                    []path
+	Dots                     []dot
+	Labels                   []label
+	Shades                   bool // the colours are generations
+
+	above int // dots that the axes leave out
+}
+
+type tick struct {
+	At   float64
+	Text string
+}
+
+// path is a line; that of an evaluation has a title.
+type path struct {
+	Class, D, Title string
+	ID              int
+}
+
+// dot is an evaluation.
+type dot struct {
+	X, Y, R      float64
+	Class, Title string
+	ID           int
+	Path         string // drawn in place of a circle
+}
+
+type label struct {
+	X, Y        float64
+	Class, Text string
+}
+
+// newChart has room for the labels of its axes.
+func newChart(name string, width, height float64) *chart {
+	return &chart{Name: name, Width: width, Height: height, Left: 62, Top: 14, Right: width - 16, Bottom: height - 44}
+}
+
+// half is the middle between two pixels.
+func half(a, b float64) float64 { return pixel((a + b) / 2) }
+
+// pixel rounds to what can be seen.
+func pixel(v float64) float64 { return math.Round(10*v) / 10 }
+
+// axis maps values onto pixels.
+type axis struct {
+	low, high float64 // values at its ends
+	from, to  float64 // pixels there
+	log       bool
+}
+
+// at returns the pixel of a value, and whether it lies beyond the high end,
+// where it is put.
+func (a axis) at(v float64) (at float64, beyond bool) {
+	low, high := a.low, a.high
+	beyond = v > high
+	v = min(max(v, low), high)
+	if a.log {
+		low, high, v = math.Log(low), math.Log(high), math.Log(v)
+	}
+	return pixel(a.from + (a.to-a.from)*(v-low)/(high-low)), beyond
+}
+
+// newAxis has all values but outliers: those that are further above the third
+// quartile than twice its distance from the lowest. One network that diverged
+// must not press all others into a line.
+func newAxis(values []float64, from, to float64) axis {
+	values = slices.Clone(values)
+	slices.Sort(values)
+	if len(values) == 0 {
+		return axis{0, 1, from, to, false}
+	}
+	low, high := values[0], values[len(values)-1]
+	if third := values[len(values)*3/4]; len(values) >= 8 && third > low {
+		for i := len(values) - 1; high > third+2*(third-low); i-- {
+			high = values[i]
+		}
+	}
+	return axis{from: from, to: to}.around(low, high)
+}
+
+// around lays the ends a little beyond two values.
+func (a axis) around(low, high float64) axis {
+	margin := 0.04 * (high - low)
+	if !(margin > 1e-9*math.Abs(high)) {
+		margin = max(0.05*math.Abs(high), 1e-9)
+	}
+	a.low, a.high = low-margin, high+margin
+	if low >= 0 {
+		a.low = max(a.low, 0)
+	}
+	return a
+}
+
+// ticks are about n round values.
+func (a axis) ticks(n int) []tick {
+	if a.log {
+		return a.logTicks()
+	}
+	step := roundStep((a.high - a.low) / float64(n))
+	first := math.Ceil(a.low/step - 1e-9)
+	var list []tick
+	for i := range 4 * n {
+		v := (first + float64(i)) * step
+		if v > a.high+1e-9*step {
+			break
+		}
+		at, _ := a.at(v)
+		list = append(list, tick{at, tickText(v, step)})
+	}
+	return list
+}
+
+// logTicks are 1, 2 and 5 times the powers of ten, which is few enough for the
+// four decades that an axis may have.
+func (a axis) logTicks() []tick {
+	var list []tick
+	for power := math.Floor(math.Log10(a.low)); power <= math.Log10(a.high); power++ {
+		for _, digit := range []float64{1, 2, 5} {
+			if v := digit * math.Pow(10, power); v >= a.low && v <= a.high {
+				at, _ := a.at(v)
+				list = append(list, tick{at, tickText(v, v)})
+			}
+		}
+	}
+	return list
+}
+
+// roundStep returns the next of 1, 2 and 5 times a power of ten.
+func roundStep(v float64) float64 {
+	power := math.Pow(10, math.Floor(math.Log10(v)))
+	for _, digit := range []float64{1, 2, 5} {
+		if digit*power >= v*(1-1e-9) {
+			return digit * power
+		}
+	}
+	return 10 * power
+}
+
+func tickText(v, step float64) string {
+	decimals := max(0, -int(math.Floor(math.Log10(step)+1e-9)))
+	if math.Abs(v) >= 1e6 || decimals > 6 {
+		return strconv.FormatFloat(v, 'g', 4, 64)
+	}
+	text := strconv.FormatFloat(v, 'f', decimals, 64)
+	if strings.Trim(text, "-0.") == "" {
+		return "0"
+	}
+	return text
+}
+
+// plottable reports whether a value can be drawn; beyond that sums overflow.
+func plottable(v float64) bool { return math.Abs(v) < 1e100 }
+
+// add draws an evaluation at pixels; one beyond the axes as an arrow there.
+func (c *chart) add(d dot, xBeyond, yBeyond bool) {
+	switch {
+	case yBeyond:
+		c.above++
+		d.Path = fmt.Sprintf("M%g %gl4 7h-8z", d.X, d.Y)
+	case xBeyond:
+		c.above++
+		d.Path = fmt.Sprintf("M%g %gl-7 4v-8z", d.X, d.Y)
+	}
+	c.Dots = append(c.Dots, d)
+}
+
+// dotOf is an evaluation's dot, with what its tooltip says.
+func (f *family) dotOf(e search.Entry, x, y float64) dot {
+	d := dot{X: x, Y: y, R: 3.5, ID: e.Job.ID, Title: f.title(e)}
+	if f.best(e) {
+		d.Class, d.R = "w", 6
+	}
+	return d
+}
+
+func (f *family) best(e search.Entry) bool {
+	return len(f.ranked) > 0 && f.ranked[0].Job.ID == e.Job.ID
+}
+
+// polyline is the path through points.
+type polyline struct{ strings.Builder }
+
+func (p *polyline) to(x, y float64) {
+	command := "L"
+	if p.Len() == 0 {
+		command = "M"
+	}
+	fmt.Fprintf(p, "%s%g %g", command, x, y)
+}
+
+// step goes right and then up or down.
+func (p *polyline) step(x, y float64) {
+	if p.Len() == 0 {
+		p.to(x, y)
+		return
+	}
+	fmt.Fprintf(p, "H%gV%g", x, y)
+}

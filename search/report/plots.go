@@ -1,0 +1,283 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/evopose/evopose/search"
+)
+
+// fitnessChart has a dot for each evaluation, in order, and the best so far.
+func (f *family) fitnessChart() *chart {
+	var drawn []search.Entry
+	var values []float64
+	for _, e := range f.entries {
+		if v := f.fitness(e); plottable(v) {
+			drawn, values = append(drawn, e), append(values, v)
+		}
+	}
+	if len(drawn) == 0 {
+		return nil
+	}
+	c := newChart("Fitness by generation", 1160, 400)
+	c.XLabel, c.YLabel = "generation", "fitness (lower is better)"
+	x := axis{low: 0, high: float64(f.last() + 1), from: c.Left, to: c.Right}
+	y := newAxis(values, c.Bottom, c.Top)
+	c.YTicks, c.XTicks = y.ticks(6), f.generationTicks(x)
+	var best polyline
+	lowest := math.Inf(1)
+	for i, e := range drawn {
+		px, _ := x.at(f.place(e))
+		py, above := y.at(values[i])
+		d := f.dotOf(e, px, py)
+		if d.Class == "" && f.parents[e.Job.ID] {
+			d.Class, d.R = "p", 4.5
+		}
+		c.add(d, false, above)
+		if values[i] < lowest {
+			lowest = values[i]
+			best.step(px, py)
+		}
+	}
+	at, _ := y.at(lowest)
+	best.to(c.Right, at)
+	c.Paths = []path{{Class: "median", D: f.medians(x, y)}, {Class: "best", D: best.String()}}
+	c.Note = c.beyond()
+	return c
+}
+
+// beyond tells of dots that are outside the axes.
+func (c *chart) beyond() string {
+	if c.above == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s beyond the axes, drawn as arrows at the edge.", count(c.above, "evaluation"))
+}
+
+// place is where an evaluation is among the generations: generation g is from g
+// to g+1.
+func (f *family) place(e search.Entry) float64 {
+	g := f.generation(e)
+	if g == 0 {
+		return 0.5
+	}
+	within := e.Job.ID - 1 - (g-1)*f.settings.Children
+	return float64(g) + (float64(within)+0.5)/float64(f.settings.Children)
+}
+
+// generationTicks are in the middle of generations, at most about 25.
+func (f *family) generationTicks(x axis) []tick {
+	every := int(math.Ceil(roundStep(max(1, x.high/25))))
+	var list []tick
+	for g := 0; g <= f.last(); g += every {
+		at, _ := x.at(float64(g) + 0.5)
+		list = append(list, tick{at, fmt.Sprint(g)})
+	}
+	return list
+}
+
+// medians has a stroke for each generation.
+func (f *family) medians(x, y axis) string {
+	of := map[int][]float64{}
+	for _, e := range f.entries {
+		if v := f.fitness(e); plottable(v) {
+			of[f.generation(e)] = append(of[f.generation(e)], v)
+		}
+	}
+	d := ""
+	for g := 1; g <= f.last(); g++ {
+		values := of[g]
+		if len(values) == 0 {
+			continue
+		}
+		slices.Sort(values)
+		from, _ := x.at(float64(g))
+		to, _ := x.at(float64(g + 1))
+		at, _ := y.at((values[(len(values)-1)/2] + values[len(values)/2]) / 2)
+		d += fmt.Sprintf("M%g %gH%g", from, at, to)
+	}
+	return d
+}
+
+// costCharts are the loss against each cost.
+func (f *family) costCharts() []*chart {
+	var list []*chart
+	for _, k := range f.costs() {
+		if c := f.costChart(k); c != nil {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+func (f *family) costChart(k cost) *chart {
+	var drawn []search.Entry
+	var costs, losses []float64
+	for _, e := range f.rated(k.Cost) {
+		if v := k.Of(e.Result) / k.scale; plottable(v) && plottable(e.Result.Loss) {
+			drawn, costs, losses = append(drawn, e), append(costs, v), append(losses, e.Result.Loss)
+		}
+	}
+	if len(drawn) == 0 {
+		return nil
+	}
+	c := newChart("Validation loss and "+string(k.Cost), 560, 420)
+	c.XLabel, c.YLabel, c.Shades = k.label, "validation loss", true
+	x, y := newAxis(costs, c.Left, c.Right), newAxis(losses, c.Bottom, c.Top)
+	c.XTicks, c.YTicks = x.ticks(6), y.ticks(6)
+	ofFront := map[int]bool{}
+	var front polyline
+	for _, e := range f.front(k.Cost) {
+		ofFront[e.Job.ID] = true
+		px, _ := x.at(k.Of(e.Result) / k.scale)
+		py, _ := y.at(e.Result.Loss)
+		front.step(px, py)
+	}
+	c.Paths = []path{{Class: "front", D: front.String()}}
+	if k.Cost == f.settings.Cost {
+		c.Paths = append(c.Paths, path{Class: "equal", D: f.equalFitness(k, x, y)})
+	}
+	for i, e := range drawn {
+		px, right := x.at(costs[i])
+		py, above := y.at(losses[i])
+		d := f.dotOf(e, px, py)
+		if d.Class == "" {
+			d.Class = f.shade(e)
+		}
+		if ofFront[e.Job.ID] {
+			d.Class += " f"
+		}
+		c.add(d, right, above)
+	}
+	c.Note = c.beyond()
+	return c
+}
+
+// equalFitness is the line of the networks that would be as fit as the best.
+func (f *family) equalFitness(k cost, x, y axis) string {
+	const steps = 48
+	lowest := f.fitness(f.ranked[0])
+	var line polyline
+	for i := range steps + 1 {
+		v := x.low + (x.high-x.low)*float64(i)/steps
+		loss := lowest / search.Fitness(k.Cost, unitLoss(v*k.scale))
+		if px, _ := x.at(v); loss > y.low && loss < y.high { // not where there is no cost, either
+			py, _ := y.at(loss)
+			line.to(px, py)
+		}
+	}
+	return line.String()
+}
+
+// unitLoss is a result with the loss 1, whatever cost is looked at.
+func unitLoss(cost float64) search.Result {
+	return search.Result{Loss: 1, Parameters: int64(cost), MultiplyAdds: int64(cost), Latency: cost}
+}
+
+// curveCharts are the losses by epoch of the children and of the ancestor, which
+// is trained for another time.
+func (f *family) curveCharts() []*chart {
+	var list []*chart
+	children, ancestor := []search.Entry(nil), []search.Entry(nil)
+	for _, e := range f.entries {
+		switch {
+		case len(e.Result.Losses) < 2:
+		case e.Job.ID == 0:
+			ancestor = append(ancestor, e)
+		default:
+			children = append(children, e)
+		}
+	}
+	if c := f.curveChart("Validation loss of the children by epoch", children); c != nil {
+		list = append(list, c)
+	}
+	if c := f.curveChart("Validation loss of the ancestor by epoch", ancestor); c != nil {
+		list = append(list, c)
+	}
+	return list
+}
+
+func (f *family) curveChart(name string, entries []search.Entry) *chart {
+	epochs, values := 0, []float64(nil)
+	for _, e := range entries {
+		epochs = max(epochs, len(e.Result.Losses))
+		for _, v := range e.Result.Losses {
+			if plottable(v) && v >= 0 {
+				values = append(values, v)
+			}
+		}
+	}
+	if len(values) < 2 {
+		return nil
+	}
+	c := newChart(name, 560, 380)
+	c.XLabel, c.YLabel, c.Shades = "epoch", "validation loss", true
+	margin := 0.03 * float64(epochs-1)
+	x := axis{low: 1 - margin, high: float64(epochs) + margin, from: c.Left, to: c.Right}
+	y := curveAxis(values, c.Bottom, c.Top)
+	if y.log {
+		c.YLabel += " (logarithmic)"
+	}
+	c.XTicks, c.YTicks = wholeTicks(x), y.ticks(6)
+	for _, e := range entries {
+		f.addCurve(c, e, x, y)
+	}
+	slices.SortStableFunc(c.Paths, func(a, b path) int { return rankOf(a) - rankOf(b) })
+	return c
+}
+
+// rankOf says which lines are drawn over which.
+func rankOf(p path) int {
+	if p.Class == "curve w" {
+		return 1
+	}
+	return 0
+}
+
+// curveAxis is logarithmic where a linear one would show the first epoch only.
+func curveAxis(values []float64, from, to float64) axis {
+	low, high := slices.Min(values), slices.Max(values)
+	if high < 5*low || low <= 0 {
+		return newAxis(values, from, to)
+	}
+	a := axis{low: 0.95 * low, high: min(1.05*high, 1e4*low), from: from, to: to, log: true}
+	return a
+}
+
+// wholeTicks are whole numbers.
+func wholeTicks(x axis) []tick {
+	step := max(1, roundStep((x.high-x.low)/10))
+	var list []tick
+	for v := math.Ceil(x.low); v <= x.high; v++ {
+		if v == 1 && step == 1 || math.Mod(v, step) == 0 {
+			at, _ := x.at(v)
+			list = append(list, tick{at, fmt.Sprint(v)})
+		}
+	}
+	return list
+}
+
+// addCurve draws the losses of an evaluation; a cross is where it was stopped.
+func (f *family) addCurve(c *chart, e search.Entry, x, y axis) {
+	var line polyline
+	var px, py float64
+	for i, v := range e.Result.Losses {
+		if !plottable(v) || v < 0 {
+			break
+		}
+		px, _ = x.at(float64(i + 1))
+		py, _ = y.at(v)
+		line.to(px, py)
+	}
+	class := "curve " + f.shade(e)
+	if f.best(e) {
+		class = "curve w"
+	}
+	c.Paths = append(c.Paths, path{Class: class, D: line.String(), Title: f.title(e), ID: e.Job.ID})
+	if e.Result.Stopped || e.Result.Failed != "" {
+		c.Dots = append(c.Dots, dot{X: px, Y: py, Class: "x", ID: e.Job.ID, Title: f.title(e), Path: cross(px, py)})
+	}
+}
+
+func cross(x, y float64) string { return fmt.Sprintf("M%g %gl6 6m0-6l-6 6", pixel(x-3), pixel(y-3)) }
