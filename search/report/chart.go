@@ -12,7 +12,7 @@ import (
 
 // chart is a drawing in pixels, from the top left.
 type chart struct {
-	Name                     string // read out, and above the drawing
+	Name                     string
 	Note                     string // below it
 	Width, Height            float64
 	Left, Top, Right, Bottom float64 // of the area inside the axes
@@ -21,14 +21,14 @@ type chart struct {
 	Paths                    []path
 	Dots                     []dot
 	Labels                   []label
-	Shades                   bool // the colours are generations
 
 	above int // dots that the axes leave out
 }
 
+// tick is a value of an axis, with a line of the grid that may be elsewhere.
 type tick struct {
-	At   float64
-	Text string
+	At, Grid float64
+	Text     string
 }
 
 // path is a line; that of an evaluation has a title.
@@ -50,9 +50,17 @@ type label struct {
 	Class, Text string
 }
 
-// newChart has room for the labels of its axes.
-func newChart(name string, width, height float64) *chart {
-	return &chart{Name: name, Width: width, Height: height, Left: 62, Top: 14, Right: width - 16, Bottom: height - 44}
+// newChart has room for the labels of its axes; it sets the pixels of y.
+func newChart(name string, width, height float64, y *axis) *chart {
+	c := &chart{Name: name, Width: width, Height: height, Top: 14, Right: width - 16, Bottom: height - 44}
+	y.from, y.to = c.Bottom, c.Top
+	c.YTicks = y.ticks(6)
+	longest := 0
+	for _, t := range c.YTicks {
+		longest = max(longest, len(t.Text))
+	}
+	c.Left = 34 + 7*float64(longest)
+	return c
 }
 
 // half is the middle between two pixels.
@@ -80,31 +88,37 @@ func (a axis) at(v float64) (at float64, beyond bool) {
 	return pixel(a.from + (a.to-a.from)*(v-low)/(high-low)), beyond
 }
 
-// newAxis has all values but outliers: those that are further above the third
-// quartile than twice its distance from the lowest. One network that diverged
-// must not press all others into a line.
-func newAxis(values []float64, from, to float64) axis {
+// newAxis has all values but outliers.
+func newAxis(values []float64) axis { return around(inliers(values)) }
+
+// inliers are the ends of all values but outliers: those that are further above
+// the third quartile than twice its distance from the lowest. One network that
+// diverged must not press all others into a line.
+func inliers(values []float64) (low, high float64) {
 	values = slices.Clone(values)
 	slices.Sort(values)
-	if len(values) == 0 {
-		return axis{0, 1, from, to, false}
-	}
-	low, high := values[0], values[len(values)-1]
+	low, high = values[0], values[len(values)-1]
 	if third := values[len(values)*3/4]; len(values) >= 8 && third > low {
 		for i := len(values) - 1; high > third+2*(third-low); i-- {
 			high = values[i]
 		}
 	}
-	return axis{from: from, to: to}.around(low, high)
+	return low, high
 }
 
-// around lays the ends a little beyond two values.
-func (a axis) around(low, high float64) axis {
+// on is the axis on these pixels.
+func (a axis) on(from, to float64) axis {
+	a.from, a.to = from, to
+	return a
+}
+
+// around has its ends a little beyond two values.
+func around(low, high float64) axis {
 	margin := 0.04 * (high - low)
 	if !(margin > 1e-9*math.Abs(high)) {
 		margin = max(0.05*math.Abs(high), 1e-9)
 	}
-	a.low, a.high = low-margin, high+margin
+	a := axis{low: low - margin, high: high + margin}
 	if low >= 0 {
 		a.low = max(a.low, 0)
 	}
@@ -125,7 +139,7 @@ func (a axis) ticks(n int) []tick {
 			break
 		}
 		at, _ := a.at(v)
-		list = append(list, tick{at, tickText(v, step)})
+		list = append(list, tick{at, at, tickText(v, step)})
 	}
 	return list
 }
@@ -138,7 +152,7 @@ func (a axis) logTicks() []tick {
 		for _, digit := range []float64{1, 2, 5} {
 			if v := digit * math.Pow(10, power); v >= a.low && v <= a.high {
 				at, _ := a.at(v)
-				list = append(list, tick{at, tickText(v, v)})
+				list = append(list, tick{at, at, tickText(v, v)})
 			}
 		}
 	}
@@ -156,16 +170,16 @@ func roundStep(v float64) float64 {
 	return 10 * power
 }
 
+// tickText has as many digits as tell a tick from the next one.
 func tickText(v, step float64) string {
-	decimals := max(0, -int(math.Floor(math.Log10(step)+1e-9)))
-	if math.Abs(v) >= 1e6 || decimals > 6 {
-		return strconv.FormatFloat(v, 'g', 4, 64)
-	}
-	text := strconv.FormatFloat(v, 'f', decimals, 64)
-	if strings.Trim(text, "-0.") == "" {
+	last := int(math.Floor(math.Log10(step) + 1e-9)) // the power of the last digit
+	switch {
+	case math.Abs(v) < step/2:
 		return "0"
+	case math.Abs(v) >= 1e6 || last < -9:
+		return strconv.FormatFloat(v, 'g', min(max(1, 1+int(math.Floor(math.Log10(math.Abs(v))))-last), 15), 64)
 	}
-	return text
+	return strconv.FormatFloat(v, 'f', max(0, -last), 64)
 }
 
 // plottable reports whether a value can be drawn; beyond that sums overflow.

@@ -107,8 +107,8 @@ type cost struct {
 // costs are those that some evaluation has.
 func (f *family) costs() []cost {
 	native := f.settings.Native.String()
-	all := []cost{{search.CostParameters, "parameters (M)", "M parameters", 1e6},
-		{search.CostMultiplyAdds, "multiply-adds at " + native + " (G)", "G multiply-adds", 1e9},
+	all := []cost{{search.CostParameters, "parameters (M)", "M", 1e6},
+		{search.CostMultiplyAdds, "multiply-adds at " + native + " (G)", "G", 1e9},
 		{search.CostLatency, "latency at " + native + " (ms a crop)", "ms", 1e-3}}
 	return slices.DeleteFunc(all, func(c cost) bool { return len(f.rated(c.Cost)) == 0 })
 }

@@ -20,11 +20,11 @@ func (f *family) fitnessChart() *chart {
 	if len(drawn) == 0 {
 		return nil
 	}
-	c := newChart("Fitness by generation", 1160, 400)
+	y := newAxis(values)
+	c := newChart("Fitness by generation", 1200, 400, &y)
 	c.XLabel, c.YLabel = "generation", "fitness (lower is better)"
 	x := axis{low: 0, high: float64(f.last() + 1), from: c.Left, to: c.Right}
-	y := newAxis(values, c.Bottom, c.Top)
-	c.YTicks, c.XTicks = y.ticks(6), f.generationTicks(x)
+	c.XTicks = f.generationTicks(x)
 	var best polyline
 	lowest := math.Inf(1)
 	for i, e := range drawn {
@@ -52,7 +52,7 @@ func (c *chart) beyond() string {
 	if c.above == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s beyond the axes, drawn as arrows at the edge.", count(c.above, "evaluation"))
+	return fmt.Sprintf("%s beyond the axes, drawn at the edge.", count(c.above, "evaluation"))
 }
 
 // place is where an evaluation is among the generations: generation g is from g
@@ -71,29 +71,30 @@ func (f *family) generationTicks(x axis) []tick {
 	every := int(math.Ceil(roundStep(max(1, x.high/25))))
 	var list []tick
 	for g := 0; g <= f.last(); g += every {
-		at, _ := x.at(float64(g) + 0.5)
-		list = append(list, tick{at, fmt.Sprint(g)})
+		start, _ := x.at(float64(g))
+		middle, _ := x.at(float64(g) + 0.5)
+		list = append(list, tick{middle, start, fmt.Sprint(g)})
 	}
 	return list
 }
 
 // medians has a stroke for each generation.
 func (f *family) medians(x, y axis) string {
-	of := map[int][]float64{}
-	for _, e := range f.entries {
-		if v := f.fitness(e); plottable(v) {
-			of[f.generation(e)] = append(of[f.generation(e)], v)
-		}
-	}
 	d := ""
-	for g := 1; g <= f.last(); g++ {
-		values := of[g]
-		if len(values) == 0 {
+	for _, group := range f.groups() {
+		var values []float64
+		for _, e := range group {
+			if v := f.fitness(e); plottable(v) {
+				values = append(values, v)
+			}
+		}
+		g := float64(f.generation(group[0]))
+		if len(values) == 0 || g == 0 {
 			continue
 		}
 		slices.Sort(values)
-		from, _ := x.at(float64(g))
-		to, _ := x.at(float64(g + 1))
+		from, _ := x.at(g)
+		to, _ := x.at(g + 1)
 		at, _ := y.at((values[(len(values)-1)/2] + values[len(values)/2]) / 2)
 		d += fmt.Sprintf("M%g %gH%g", from, at, to)
 	}
@@ -122,10 +123,11 @@ func (f *family) costChart(k cost) *chart {
 	if len(drawn) == 0 {
 		return nil
 	}
-	c := newChart("Validation loss and "+string(k.Cost), 560, 420)
-	c.XLabel, c.YLabel, c.Shades = k.label, "validation loss", true
-	x, y := newAxis(costs, c.Left, c.Right), newAxis(losses, c.Bottom, c.Top)
-	c.XTicks, c.YTicks = x.ticks(6), y.ticks(6)
+	y := newAxis(losses)
+	c := newChart("Validation loss and "+string(k.Cost), 580, 420, &y)
+	c.XLabel, c.YLabel = k.label, "validation loss"
+	x := newAxis(costs).on(c.Left, c.Right)
+	c.XTicks = x.ticks(6)
 	ofFront := map[int]bool{}
 	var front polyline
 	for _, e := range f.front(k.Cost) {
@@ -178,51 +180,55 @@ func unitLoss(cost float64) search.Result {
 // curveCharts are the losses by epoch of the children and of the ancestor, which
 // is trained for another time.
 func (f *family) curveCharts() []*chart {
-	var list []*chart
-	children, ancestor := []search.Entry(nil), []search.Entry(nil)
+	var children, ancestor []search.Entry
 	for _, e := range f.entries {
 		switch {
-		case len(e.Result.Losses) < 2:
+		case len(curve(e)) < 2:
 		case e.Job.ID == 0:
 			ancestor = append(ancestor, e)
 		default:
 			children = append(children, e)
 		}
 	}
-	if c := f.curveChart("Validation loss of the children by epoch", children); c != nil {
-		list = append(list, c)
+	var list []*chart
+	if len(children) > 0 {
+		list = append(list, f.curveChart("Children", children))
 	}
-	if c := f.curveChart("Validation loss of the ancestor by epoch", ancestor); c != nil {
-		list = append(list, c)
+	if len(ancestor) > 0 {
+		list = append(list, f.curveChart("Ancestor", ancestor))
 	}
 	return list
 }
 
+// curve is the part of an evaluation's losses that can be drawn.
+func curve(e search.Entry) []float64 {
+	losses := e.Result.Losses
+	if i := slices.IndexFunc(losses, func(v float64) bool { return !plottable(v) || v < 0 }); i >= 0 {
+		return losses[:i]
+	}
+	return losses
+}
+
 func (f *family) curveChart(name string, entries []search.Entry) *chart {
-	epochs, values := 0, []float64(nil)
+	epochs, low, highest := 0, math.Inf(1), []float64(nil)
 	for _, e := range entries {
-		epochs = max(epochs, len(e.Result.Losses))
-		for _, v := range e.Result.Losses {
-			if plottable(v) && v >= 0 {
-				values = append(values, v)
-			}
-		}
+		losses := curve(e)
+		epochs, low = max(epochs, len(losses)), min(low, slices.Min(losses))
+		highest = append(highest, slices.Max(losses))
 	}
-	if len(values) < 2 {
-		return nil
-	}
-	c := newChart(name, 560, 380)
-	c.XLabel, c.YLabel, c.Shades = "epoch", "validation loss", true
-	margin := 0.03 * float64(epochs-1)
-	x := axis{low: 1 - margin, high: float64(epochs) + margin, from: c.Left, to: c.Right}
-	y := curveAxis(values, c.Bottom, c.Top)
+	y := curveAxis(low, highest)
+	c := newChart(name, 580, 380, &y)
+	c.XLabel, c.YLabel = "epoch", "validation loss"
 	if y.log {
 		c.YLabel += " (logarithmic)"
 	}
-	c.XTicks, c.YTicks = wholeTicks(x), y.ticks(6)
+	margin := 0.03 * float64(epochs-1)
+	x := axis{low: 1 - margin, high: float64(epochs) + margin, from: c.Left, to: c.Right}
+	c.XTicks = wholeTicks(x)
 	for _, e := range entries {
 		f.addCurve(c, e, x, y)
 	}
+	c.Note = c.beyond()
 	slices.SortStableFunc(c.Paths, func(a, b path) int { return rankOf(a) - rankOf(b) })
 	return c
 }
@@ -236,24 +242,22 @@ func rankOf(p path) int {
 }
 
 // curveAxis is logarithmic where a linear one would show the first epoch only.
-func curveAxis(values []float64, from, to float64) axis {
-	low, high := slices.Min(values), slices.Max(values)
+// highest are the highest losses of the curves.
+func curveAxis(low float64, highest []float64) axis {
+	_, high := inliers(highest)
 	if high < 5*low || low <= 0 {
-		return newAxis(values, from, to)
+		return around(low, high)
 	}
-	a := axis{low: 0.95 * low, high: min(1.05*high, 1e4*low), from: from, to: to, log: true}
-	return a
+	return axis{low: 0.95 * low, high: min(1.05*high, 1e4*low), log: true}
 }
 
 // wholeTicks are whole numbers.
 func wholeTicks(x axis) []tick {
 	step := max(1, roundStep((x.high-x.low)/10))
 	var list []tick
-	for v := math.Ceil(x.low); v <= x.high; v++ {
-		if v == 1 && step == 1 || math.Mod(v, step) == 0 {
-			at, _ := x.at(v)
-			list = append(list, tick{at, fmt.Sprint(v)})
-		}
+	for v := step * math.Ceil(x.low/step); v <= x.high; v += step {
+		at, _ := x.at(v)
+		list = append(list, tick{at, at, fmt.Sprint(v)})
 	}
 	return list
 }
@@ -262,17 +266,23 @@ func wholeTicks(x axis) []tick {
 func (f *family) addCurve(c *chart, e search.Entry, x, y axis) {
 	var line polyline
 	var px, py float64
-	for i, v := range e.Result.Losses {
-		if !plottable(v) || v < 0 {
-			break
-		}
+	outside := false
+	for i, v := range curve(e) {
+		var above bool
 		px, _ = x.at(float64(i + 1))
-		py, _ = y.at(v)
+		py, above = y.at(v)
 		line.to(px, py)
+		outside = outside || above
+	}
+	if outside {
+		c.above++
 	}
 	class := "curve " + f.shade(e)
-	if f.best(e) {
+	switch {
+	case f.best(e):
 		class = "curve w"
+	case e.Job.ID == 0:
+		class = "curve p"
 	}
 	c.Paths = append(c.Paths, path{Class: class, D: line.String(), Title: f.title(e), ID: e.Job.ID})
 	if e.Result.Stopped || e.Result.Failed != "" {

@@ -4,9 +4,11 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"fmt"
 	"html/template"
+	"slices"
 
 	"github.com/google/renameio/v2/maybe"
 
@@ -53,23 +55,22 @@ func render(h search.Header, s search.Settings, entries []search.Entry) ([]byte,
 
 // page is what the template shows.
 type page struct {
-	ID        string
-	Progress  progress
-	Best      *best // nil while no evaluation has a loss
-	Fitness   *chart
-	Costs     []*chart
-	Front     []row
-	Tree      *chart
-	Curves    []*chart
-	Rows      []row
-	Latency   bool // there is a column of it
-	Native    string
-	Cost      string
-	Left      int // evaluations that have no fitness
-	Settings  []fact
-	Training  []fact
-	Command   string
-	MostGenes int
+	ID       string
+	Progress progress
+	Best     *best // nil while no evaluation has a loss
+	Fitness  *chart
+	Costs    []*chart
+	Front    []row
+	Tree     *chart
+	Curves   []*chart
+	Rows     []row
+	Latency  bool // there is a column of it
+	Native   string
+	Cost     string
+	Left     int // evaluations that have no fitness
+	Settings []fact
+	Training []fact
+	Command  string
 }
 
 // fact is a line of a list.
@@ -86,5 +87,6 @@ func newPage(h search.Header, f *family) page {
 			p.Front = append(p.Front, r)
 		}
 	}
+	slices.SortStableFunc(p.Front, func(a, b row) int { return cmp.Compare(a.cost, b.cost) })
 	return p
 }

@@ -33,26 +33,23 @@ func (f *family) progress() progress {
 		workers[r.Worker] = true
 	}
 	p.Facts = []fact{{"evaluations", fmt.Sprintf("%d of %d", p.Done, p.Total)},
-		{"generations", fmt.Sprintf("%d of %d after the ancestor's", max(0, f.complete()-1), s.Generations)},
+		{"generations", fmt.Sprintf("%d of %d", max(0, f.complete()-1), s.Generations)},
 		{"failed", fmt.Sprint(failed)}, {"stopped early", fmt.Sprint(stopped)},
-		{"work", fmt.Sprintf("%s by %s", duration(seconds), count(len(workers), "worker"))}}
-	if n := len(f.entries); n > 0 {
-		p.Facts = append(p.Facts, fact{"an evaluation", duration(seconds/float64(n)) + " on average"})
-	}
+		{"workers", fmt.Sprint(len(workers))}, {"work", duration(seconds)}, {"an evaluation", duration(seconds/float64(max(1, len(f.entries)))) + " on average"}}
 	return p
 }
 
-// duration writes seconds as people do.
+// duration writes seconds in a unit in which they are few.
 func duration(seconds float64) string {
-	switch {
-	case seconds < 99.5:
-		return number(seconds, 2) + " s"
-	case seconds < 99.5*60:
-		return fmt.Sprintf("%.0f min", seconds/60)
-	case seconds < 72*3600:
-		return fmt.Sprintf("%.1f h", seconds/3600)
+	for _, unit := range []struct {
+		seconds float64
+		name    string
+	}{{1, "s"}, {60, "min"}, {3600, "h"}} {
+		if v := seconds / unit.seconds; v < 99.5 {
+			return number(v, 2) + " " + unit.name
+		}
 	}
-	return number(seconds/86400, 3) + " days"
+	return number(seconds/86400, 2) + " days"
 }
 
 // best is the winner so far.
@@ -90,20 +87,15 @@ func (f *family) winner() *best {
 }
 
 func (f *family) figures(e, first search.Entry) []figure {
-	list := []figure{versus("fitness", "", number, f.fitness(e), f.fitness(first)), versus("validation loss", "", number, e.Result.Loss, first.Result.Loss)}
+	list := []figure{versus("fitness", "", f.fitness(e), f.fitness(first)), versus("validation loss", "", e.Result.Loss, first.Result.Loss)}
 	for _, c := range f.costs() {
-		list = append(list, versus(string(c.Cost), unitOf(c), number, c.Of(e.Result)/c.scale, c.Of(first.Result)/c.scale))
+		list = append(list, versus(string(c.Cost), c.unit, c.Of(e.Result)/c.scale, c.Of(first.Result)/c.scale))
 	}
 	return list
 }
 
-// unitOf is what stands behind a cost's value.
-func unitOf(c cost) string {
-	return map[search.Cost]string{search.CostParameters: "M", search.CostMultiplyAdds: "G", search.CostLatency: "ms"}[c.Cost]
-}
-
-func versus(name, unit string, text func(float64, int) string, v, ancestor float64) figure {
-	f := figure{Name: name, Unit: unit, Value: text(v, 4), Ancestor: text(ancestor, 4)}
+func versus(name, unit string, v, ancestor float64) figure {
+	f := figure{Name: name, Unit: unit, Value: number(v, 4), Ancestor: number(ancestor, 4)}
 	if change := 100 * (v - ancestor) / ancestor; ancestor > 0 && !math.IsInf(ancestor, 0) && !math.IsNaN(change) && !math.IsInf(change, 0) {
 		f.Change = signed(change)
 	}

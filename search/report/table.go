@@ -34,6 +34,7 @@ type row struct {
 	Worker, Transfer string
 	Why              string // there is no fitness
 	Fronts           []string
+	cost             float64
 }
 
 // genes is a part of a genotype's text.
@@ -62,9 +63,9 @@ func (f *family) rows(fronts map[int][]string) []row {
 func (f *family) row(e search.Entry, fronts []string) row {
 	j, r := e.Job, e.Result
 	parent, there := f.byID[j.Parent]
-	w := row{ID: j.ID, Generation: f.generation(e), Parent: none, ParentThere: there, Fronts: fronts, Change: change(j), Class: f.kin(e),
+	w := row{ID: j.ID, Generation: f.generation(e), Parent: none, ParentThere: there, Fronts: fronts, cost: f.settings.Cost.Of(r), Change: change(j), Class: f.kin(e),
 		Loss: number(r.Loss, 4), Fitness: number(f.fitness(e), 4), Parameters: count6(r.Parameters), MACs: count9(r.MultiplyAdds),
-		Latency: milliseconds(r.Latency), Epochs: fmt.Sprint(j.Epochs), Seconds: number(r.Seconds, 4), Worker: clean(r.Worker, 60), Transfer: clean(r.Transfer, mostText)}
+		Latency: milliseconds(r.Latency), Epochs: fmt.Sprint(j.Epochs), Seconds: number(r.Seconds, 3), Worker: clean(r.Worker, 60), Transfer: clean(r.Transfer, mostText)}
 	if j.Parent >= 0 {
 		w.Parent = fmt.Sprint(j.Parent)
 	}
@@ -144,7 +145,7 @@ func (f *family) title(e search.Entry) string {
 	if e.Job.Parent >= 0 {
 		parts[0] += fmt.Sprintf(", child of %d", e.Job.Parent)
 	}
-	parts = append(parts, change(e.Job))
+	parts = append(parts, clean(change(e.Job), 100))
 	r := e.Result
 	switch {
 	case r.Failed != "":
@@ -166,10 +167,14 @@ func number(v float64, digits int) string {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return none
 	}
-	if a := math.Abs(v); a >= 1000 && a < 1e7 {
-		return fmt.Sprintf("%.0f", v)
+	if v == 0 {
+		return "0"
 	}
-	return fmt.Sprintf("%.*g", digits, v)
+	whole := 1 + int(math.Floor(math.Log10(math.Abs(v)))) // digits before the point
+	if whole < -3 || whole > 7 {
+		return fmt.Sprintf("%.*g", digits, v)
+	}
+	return fmt.Sprintf("%.*f", max(0, digits-whole), v)
 }
 
 // count6 writes millions.

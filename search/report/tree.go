@@ -20,11 +20,11 @@ func (f *family) treeChart() *chart {
 		most = max(most, len(g))
 	}
 	row := min(max(640/float64(most), 2), 22)
-	c := newChart("Family tree", min(max(110*float64(f.last()+1), 640), max(960, 44*float64(f.last()+1))), 0)
-	c.Left, c.Right, c.XLabel = 8, c.Width-8, "generation"
-	c.Bottom = c.Top + max(float64(most)*row, 60)
+	columns := float64(f.last() + 1)
+	c := &chart{Name: "Family tree", Width: max(1200, 44*columns), Left: 8, Top: 20, XLabel: "generation"}
+	c.Right, c.Bottom = c.Width-8, c.Top+max(float64(most)*row, 60)
 	c.Height = c.Bottom + 44
-	x := axis{low: 0, high: float64(f.last() + 1), from: c.Left, to: c.Right}
+	x := axis{high: columns, from: c.Left, to: c.Right}
 	c.XTicks = f.generationTicks(x)
 	f.drawTree(c, f.layout(groups, x, (c.Top+c.Bottom)/2, row), row)
 	return c
