@@ -22,7 +22,7 @@ type chart struct {
 	Dots                     []dot
 	Labels                   []label
 
-	above int // dots that the axes leave out
+	above int // evaluations that the axis leaves out
 }
 
 // tick is a value of an axis, with a line of the grid that may be elsewhere.
@@ -54,7 +54,7 @@ type label struct {
 func newChart(name string, width, height float64, y *axis) *chart {
 	c := &chart{Name: name, Width: width, Height: height, Top: 14, Right: width - 16, Bottom: height - 44}
 	y.from, y.to = c.Bottom, c.Top
-	c.YTicks = y.ticks(6)
+	c.YTicks = y.ticks()
 	longest := 0
 	for _, t := range c.YTicks {
 		longest = max(longest, len(t.Text))
@@ -76,16 +76,16 @@ type axis struct {
 	log       bool
 }
 
-// at returns the pixel of a value, and whether it lies beyond the high end,
+// at returns the pixel of a value, and whether it lies above the high end,
 // where it is put.
-func (a axis) at(v float64) (at float64, beyond bool) {
+func (a axis) at(v float64) (at float64, above bool) {
 	low, high := a.low, a.high
-	beyond = v > high
+	above = v > high
 	v = min(max(v, low), high)
 	if a.log {
 		low, high, v = math.Log(low), math.Log(high), math.Log(v)
 	}
-	return pixel(a.from + (a.to-a.from)*(v-low)/(high-low)), beyond
+	return pixel(a.from + (a.to-a.from)*(v-low)/(high-low)), above
 }
 
 // newAxis has all values but outliers.
@@ -125,12 +125,13 @@ func around(low, high float64) axis {
 	return a
 }
 
-// ticks are about n round values.
-func (a axis) ticks(n int) []tick {
+// ticks are about six round values.
+func (a axis) ticks() []tick {
+	const n = 6
 	if a.log {
 		return a.logTicks()
 	}
-	step := roundStep((a.high - a.low) / float64(n))
+	step := roundStep((a.high - a.low) / n)
 	first := math.Ceil(a.low/step - 1e-9)
 	var list []tick
 	for i := range 4 * n {
@@ -185,15 +186,11 @@ func tickText(v, step float64) string {
 // plottable reports whether a value can be drawn; beyond that sums overflow.
 func plottable(v float64) bool { return math.Abs(v) < 1e100 }
 
-// add draws an evaluation at pixels; one beyond the axes as an arrow there.
-func (c *chart) add(d dot, xBeyond, yBeyond bool) {
-	switch {
-	case yBeyond:
+// add draws an evaluation; one above the axis as an arrow.
+func (c *chart) add(d dot, above bool) {
+	if above {
 		c.above++
 		d.Path = fmt.Sprintf("M%g %gl4 7h-8z", d.X, d.Y)
-	case xBeyond:
-		c.above++
-		d.Path = fmt.Sprintf("M%g %gl-7 4v-8z", d.X, d.Y)
 	}
 	c.Dots = append(c.Dots, d)
 }

@@ -27,11 +27,11 @@ func TestTicks(t *testing.T) {
 		{-0.02, 0.02, []string{"-0.02", "-0.01", "0", "0.01", "0.02"}},
 		{1.2e6, 3.1e6, []string{"1.5e+06", "2e+06", "2.5e+06", "3e+06"}},
 	} {
-		if got := texts(axis{low: c.low, high: c.high, to: 100}.ticks(6)); !slices.Equal(got, c.want) {
+		if got := texts(axis{low: c.low, high: c.high, to: 100}.ticks()); !slices.Equal(got, c.want) {
 			t.Errorf("%v to %v: %q, want %q", c.low, c.high, got, c.want)
 		}
 	}
-	if got, want := texts(axis{low: 8, high: 300, to: 100, log: true}.ticks(6)), []string{"10", "20", "50", "100", "200"}; !slices.Equal(got, want) {
+	if got, want := texts(axis{low: 8, high: 300, to: 100, log: true}.ticks()), []string{"10", "20", "50", "100", "200"}; !slices.Equal(got, want) {
 		t.Errorf("logarithmic %q, want %q", got, want)
 	}
 	if got, want := texts(wholeTicks(axis{low: 0.4, high: 30.6, to: 100})), []string{"5", "10", "15", "20", "25", "30"}; !slices.Equal(got, want) {
@@ -45,7 +45,7 @@ func TestTicksOfAnyRange(t *testing.T) {
 	for range 2000 {
 		low := math.Pow(10, 8*rng.Float64()-3)
 		a := around(low, low*(1+math.Pow(10, 6*rng.Float64()-4))).on(400, 0)
-		ticks := a.ticks(6)
+		ticks := a.ticks()
 		if len(ticks) < 2 || len(ticks) > 8 {
 			t.Fatalf("%+v has the ticks %q", a, texts(ticks))
 		}
@@ -66,8 +66,8 @@ func TestInliers(t *testing.T) {
 		t.Errorf("%v to %v, want 10 to 17", low, high)
 	}
 	a := newAxis(values).on(100, 0)
-	if at, beyond := a.at(900); at != 0 || !beyond {
-		t.Errorf("900 is at %v, beyond %v", at, beyond)
+	if at, above := a.at(900); at != 0 || !above {
+		t.Errorf("900 is at %v, above %v", at, above)
 	}
 	for _, values := range [][]float64{{10, 900}, {5, 5, 5, 5, 5, 5, 5, 5, 9}, {10, 20, 30, 40, 50, 60, 70, 80, 90, 100}} {
 		if low, high := inliers(values); low != values[0] || high != values[len(values)-1] {

@@ -34,7 +34,7 @@ func (f *family) fitnessChart() *chart {
 		if d.Class == "" && f.parents[e.Job.ID] {
 			d.Class, d.R = "p", 4.5
 		}
-		c.add(d, false, above)
+		c.add(d, above)
 		if values[i] < lowest {
 			lowest = values[i]
 			best.step(px, py)
@@ -43,16 +43,16 @@ func (f *family) fitnessChart() *chart {
 	at, _ := y.at(lowest)
 	best.to(c.Right, at)
 	c.Paths = []path{{Class: "median", D: f.medians(x, y)}, {Class: "best", D: best.String()}}
-	c.Note = c.beyond()
+	c.Note = c.left()
 	return c
 }
 
-// beyond tells of dots that are outside the axes.
-func (c *chart) beyond() string {
+// left tells of evaluations that the axis leaves out.
+func (c *chart) left() string {
 	if c.above == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s beyond the axes, drawn at the edge.", count(c.above, "evaluation"))
+	return fmt.Sprintf("%s above the axis, drawn at its end.", count(c.above, "evaluation"))
 }
 
 // place is where an evaluation is among the generations: generation g is from g
@@ -126,8 +126,8 @@ func (f *family) costChart(k cost) *chart {
 	y := newAxis(losses)
 	c := newChart("Validation loss and "+string(k.Cost), 580, 420, &y)
 	c.XLabel, c.YLabel = k.label, "validation loss"
-	x := newAxis(costs).on(c.Left, c.Right)
-	c.XTicks = x.ticks(6)
+	x := around(slices.Min(costs), slices.Max(costs)).on(c.Left, c.Right)
+	c.XTicks = x.ticks()
 	ofFront := map[int]bool{}
 	var front polyline
 	for _, e := range f.front(k.Cost) {
@@ -141,7 +141,7 @@ func (f *family) costChart(k cost) *chart {
 		c.Paths = append(c.Paths, path{Class: "equal", D: f.equalFitness(k, x, y)})
 	}
 	for i, e := range drawn {
-		px, right := x.at(costs[i])
+		px, _ := x.at(costs[i])
 		py, above := y.at(losses[i])
 		d := f.dotOf(e, px, py)
 		if d.Class == "" {
@@ -150,9 +150,9 @@ func (f *family) costChart(k cost) *chart {
 		if ofFront[e.Job.ID] {
 			d.Class += " f"
 		}
-		c.add(d, right, above)
+		c.add(d, above)
 	}
-	c.Note = c.beyond()
+	c.Note = c.left()
 	return c
 }
 
@@ -228,7 +228,7 @@ func (f *family) curveChart(name string, entries []search.Entry) *chart {
 	for _, e := range entries {
 		f.addCurve(c, e, x, y)
 	}
-	c.Note = c.beyond()
+	c.Note = c.left()
 	slices.SortStableFunc(c.Paths, func(a, b path) int { return rankOf(a) - rankOf(b) })
 	return c
 }

@@ -35,7 +35,10 @@ func (f *family) progress() progress {
 	p.Facts = []fact{{"evaluations", fmt.Sprintf("%d of %d", p.Done, p.Total)},
 		{"generations", fmt.Sprintf("%d of %d", max(0, f.complete()-1), s.Generations)},
 		{"failed", fmt.Sprint(failed)}, {"stopped early", fmt.Sprint(stopped)},
-		{"workers", fmt.Sprint(len(workers))}, {"work", duration(seconds)}, {"an evaluation", duration(seconds/float64(max(1, len(f.entries)))) + " on average"}}
+		{"workers", fmt.Sprint(len(workers))}, {"work", duration(seconds)}}
+	if p.Done > 0 {
+		p.Facts = append(p.Facts, fact{"an evaluation", duration(seconds/float64(p.Done)) + " on average"})
+	}
 	return p
 }
 
@@ -118,8 +121,8 @@ func signed(percent float64) string {
 // ancestor's.
 func geneTable(ancestor, g model.Genotype) []geneRow {
 	var rows []geneRow
-	for k := range len(values(g[0])) {
-		r := geneRow{Name: search.Gene(k).String()}
+	for k, gene := range [...]search.Gene{search.Kernel, search.Repeats, search.Filters, search.Stride} {
+		r := geneRow{Name: gene.String()}
 		for i := range g {
 			v, was := values(g[i])[k], values(ancestor[i])[k]
 			r.Values = append(r.Values, genes{fmt.Sprint(v), v != was, was})
