@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/evopose/evopose/search"
 )
@@ -87,18 +88,18 @@ func (f *family) elder(e search.Entry, places map[int]point) point {
 // drawTree draws lines first: those to the childless, to parents, and to the
 // best.
 func (f *family) drawTree(c *chart, places map[int]point, row float64) {
-	lines := map[string]string{}
+	lines := map[string]*strings.Builder{"": {}, "p": {}, "w": {}}
 	for _, e := range f.entries {
 		to := places[e.Job.ID]
 		if from, ok := places[e.Job.Parent]; ok && e.Job.Parent >= 0 {
 			middle := half(from.x, to.x)
-			lines[f.kin(e)] += fmt.Sprintf("M%g %gC%g %g %g %g %g %g", from.x, from.y, middle, from.y, middle, to.y, to.x, to.y)
+			fmt.Fprintf(lines[f.kin(e)], "M%g %gC%g %g %g %g %g %g", from.x, from.y, middle, from.y, middle, to.y, to.x, to.y)
 		}
 		f.addNode(c, e, to, row)
 	}
 	for _, kin := range []string{"", "p", "w"} {
-		if lines[kin] != "" {
-			c.Paths = append(c.Paths, path{Class: "kin " + kin, D: lines[kin]})
+		if lines[kin].Len() > 0 {
+			c.Paths = append(c.Paths, path{Class: "kin " + kin, D: lines[kin].String()})
 		}
 	}
 	slices.SortStableFunc(c.Dots, func(a, b dot) int { return cmp.Compare(a.R, b.R) })
