@@ -228,7 +228,11 @@ func (c *Coordinator) Weights(ctx context.Context, r search.Result) ([]byte, err
 	if r.Weights == "" {
 		return nil, fmt.Errorf("job %d has no weights: %s", r.ID, r.Failed)
 	}
-	return c.store.get(ctx, fmt.Sprintf("weights of job %d", r.ID), r.Weights)
+	data, err := c.store.get(ctx, fmt.Sprintf("weights of job %d", r.ID), r.Weights)
+	if errors.Is(err, errNoFile) {
+		err = fmt.Errorf("%w; what no later job needed was removed: were there more generations before?", err)
+	}
+	return data, err
 }
 
 // PutWeights stores weights that no worker trained, for a job's ParentWeights.
@@ -236,13 +240,27 @@ func (c *Coordinator) PutWeights(ctx context.Context, data []byte) (string, erro
 	return c.store.put(ctx, "given weights", data, nil)
 }
 
-// DropWeights removes the weights of a result that nobody needs any more.
-func (c *Coordinator) DropWeights(ctx context.Context, r search.Result) error {
-	err := c.store.objects.Delete(ctx, r.Weights)
-	if err == nil || errors.Is(err, jetstream.ErrObjectNotFound) {
-		return nil
+// Drop implements search.Engine.
+func (c *Coordinator) Drop(ctx context.Context, spent []search.Result) {
+	if err := c.drop(ctx, spent); err != nil && ctx.Err() == nil {
+		c.log.Warn("weights that nobody needs any more are not removed yet", zap.Error(explainStore(err)))
 	}
-	return fmt.Errorf("weights of job %d: %w", r.ID, err)
+}
+
+func (c *Coordinator) drop(ctx context.Context, spent []search.Result) error {
+	there, err := c.store.list(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range spent {
+		if !there[r.Weights] {
+			continue
+		}
+		if err := c.store.remove(ctx, r.Weights); err != nil {
+			return fmt.Errorf("weights of job %d: %w", r.ID, err)
+		}
+	}
+	return nil
 }
 
 // End tells the workers that the search is over, and they leave it. Results

@@ -92,3 +92,28 @@ func (s store) getOnce(ctx context.Context, name string) ([]byte, error) {
 	defer cancel()
 	return s.objects.GetBytes(transfer, name)
 }
+
+// list returns the names of all files.
+func (s store) list(ctx context.Context) (map[string]bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*requestTimeout)
+	defer cancel()
+	objects, err := s.objects.List(ctx)
+	if err != nil && !errors.Is(err, jetstream.ErrNoObjectsFound) {
+		return nil, err
+	}
+	names := make(map[string]bool, len(objects))
+	for _, o := range objects {
+		names[o.Name] = true
+	}
+	return names, nil
+}
+
+func (s store) remove(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	err := s.objects.Delete(ctx, name)
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
+		return nil
+	}
+	return err
+}
