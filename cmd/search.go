@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -31,6 +32,7 @@ type searchFlags struct {
 	steady, sendData, asJSON  bool
 	workers, threads          int
 	saveMemory                bool
+	deadAfter                 time.Duration
 	broker                    jobs.Connection
 
 	start  []byte   // the file of from
@@ -107,6 +109,7 @@ func (f *searchFlags) register(c *cobra.Command) {
 	flags.StringVar(&f.library, "ort-lib", "", "path of ONNX Runtime's shared library; empty: EVOPOSE_ORT_LIB, else find or install it")
 	flags.StringVar(&f.listen, "listen", "", "`address` on which the broker in this process takes evopose workers, such as 0.0.0.0:4222 (default: this machine only)")
 	flags.BoolVar(&f.sendData, "send-data", false, "keep labels and pictures on the broker, for workers that have none of their own")
+	flags.DurationVar(&f.deadAfter, "dead-after", 30*time.Second, "silence after which a worker is taken for dead and its evaluation given to another")
 	flags.BoolVar(&f.asJSON, "json", false, "print JSON at the end")
 	registerBroker(c, &f.broker)
 }
@@ -143,6 +146,8 @@ func (f *searchFlags) complete(c *cobra.Command) error {
 		return usagef("--out: missing: want the folder of the search, a new one or one to go on with")
 	case f.workers < 0:
 		return usagef("--workers %d: want 0 or more", f.workers)
+	case f.deadAfter < time.Second:
+		return usagef("--dead-after %v: want 1s or more", f.deadAfter)
 	case f.settings.Window != 0 && !f.steady:
 		return usagef("--window needs --steady")
 	case f.broker.URL != "" && f.listen != "":
@@ -261,7 +266,7 @@ func (f *searchFlags) jobs(h search.Header) (jobs.Search, error) {
 	config := f.trainer.Config
 	config.Command = h.Command // that of the first time, so that it stays the same search
 	settings, err := json.Marshal(config)
-	return jobs.Search{ID: h.ID(), Settings: settings, Data: f.jobsData(), SendData: f.sendData}, err
+	return jobs.Search{ID: h.ID(), Settings: settings, Data: f.jobsData(), SendData: f.sendData, AckWait: f.deadAfter}, err
 }
 
 func (f *searchFlags) jobsData() jobs.Data {

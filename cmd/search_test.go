@@ -92,6 +92,7 @@ func TestSearchUsage(t *testing.T) {
 		"--window needs --steady":           with("--window", "3"),
 		"--listen is for the broker":        with("--nats", "nats://x:1", "--listen", ":1"),
 		"--workers -1":                      with("--workers", "-1"),
+		"--dead-after 100ms: want 1s":       with("--dead-after", "100ms"),
 		`--provider "tpu"`:                  with("--provider", "tpu"),
 		"--name: ":                          with("--name", "a b"),
 		`--model "z"`:                       with("--ancestor", "z"),

@@ -126,7 +126,7 @@ func (e *searchEngine) startWorkers(ctx context.Context, f *searchFlags, id stri
 	ctx, e.stop = context.WithCancel(ctx)
 	for i := range f.workers {
 		w := jobs.Worker{Connection: f.broker, Search: id, Name: fmt.Sprintf("here-%d", i+1), Data: f.jobsData(), Cache: filepath.Join(f.out, "cache"), Log: log,
-			Factory: func(context.Context, jobs.Setup) (search.Evaluator, error) { return e.evaluator, nil }}
+			Factory: func(context.Context, jobs.Setup) (search.Evaluator, error) { return shared{e.evaluator}, nil }}
 		e.workers.Go(func() {
 			if err := w.Work(ctx); err != nil && ctx.Err() == nil {
 				failed(fmt.Errorf("worker %s: %w", w.Name, err))
@@ -134,6 +134,10 @@ func (e *searchEngine) startWorkers(ctx context.Context, f *searchFlags, id stri
 		})
 	}
 }
+
+// shared hides that an evaluator is to be closed, from workers that are not its
+// only ones.
+type shared struct{ search.Evaluator }
 
 // close ends the workers first, then what they use. Parts that were not opened
 // are left out.
@@ -148,7 +152,7 @@ func (e *searchEngine) close() error {
 		errs = append(errs, e.broker.Close())
 	}
 	if e.evaluator != nil {
-		e.evaluator.Close()
+		errs = append(errs, e.evaluator.Close())
 	}
 	return errors.Join(errs...)
 }

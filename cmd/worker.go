@@ -60,8 +60,8 @@ See docs/search.md, "Many machines".`,
 
 func (f *workerFlags) register(c *cobra.Command) {
 	flags := c.Flags()
-	flags.DurationVar(&f.broker.Wait, "wait", 30*time.Second, "how long to wait for the broker at the start; later it is for ever")
-	flags.StringVar(&f.search, "search", "", "`ID` of the search to work for, until it ends (default: any, one after the other)")
+	flags.DurationVar(&f.broker.Wait, "wait", 30*time.Second, "how long to wait at the start for the broker, and for --search; later it is for ever")
+	flags.StringVar(&f.search, "search", "", "`ID` of the search to work for, until it ends (default: any, one after the other, for ever)")
 	flags.StringVar(&f.name, "name", "", "name of this worker in results and logs (default: host and process)")
 	flags.StringArrayVar(&f.data, "data", nil, "COCO keypoint annotation `file` that the search trains on; may be repeated")
 	flags.StringArrayVar(&f.images, "images", nil, "`directory` of the pictures of the --data in the same place")

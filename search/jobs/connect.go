@@ -122,7 +122,7 @@ func (c Connection) explain(err error) error {
 	hint := "is it running (nats-server -js, or evopose search --listen), is the address right, and does a firewall let the port through?"
 	switch {
 	case refused(err):
-		hint = "check the credentials: --nats-user and --nats-password, --nats-token, --nats-creds or --nats-nkey"
+		hint = "check the credentials: --nats-user with EVOPOSE_NATS_PASSWORD, EVOPOSE_NATS_TOKEN, --nats-creds or --nats-nkey"
 	case strings.Contains(err.Error(), "tls") || strings.Contains(err.Error(), "x509"):
 		hint = "check --nats-ca, and --nats-cert with --nats-key"
 	}

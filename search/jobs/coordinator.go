@@ -240,9 +240,14 @@ func (c *Coordinator) PutWeights(ctx context.Context, data []byte) (string, erro
 	return c.store.put(ctx, "given weights", data, nil)
 }
 
+// dropTime bounds a removal of weights, while which no results are taken.
+const dropTime = 30 * time.Second
+
 // Drop implements search.Engine.
 func (c *Coordinator) Drop(ctx context.Context, spent []search.Result) {
-	if err := c.drop(ctx, spent); err != nil && ctx.Err() == nil {
+	ctx, cancel := context.WithTimeout(ctx, dropTime)
+	defer cancel()
+	if err := c.drop(ctx, spent); err != nil && !errors.Is(err, context.Canceled) {
 		c.log.Warn("weights that nobody needs any more are not removed yet", zap.Error(explainStore(err)))
 	}
 }
@@ -256,8 +261,8 @@ func (c *Coordinator) drop(ctx context.Context, spent []search.Result) error {
 		if !there[r.Weights] {
 			continue
 		}
-		if err := c.store.remove(ctx, r.Weights); err != nil {
-			return fmt.Errorf("weights of job %d: %w", r.ID, err)
+		if err := c.store.remove(ctx, fmt.Sprintf("weights of job %d", r.ID), r.Weights); err != nil {
+			return err
 		}
 	}
 	return nil

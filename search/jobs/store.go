@@ -95,25 +95,27 @@ func (s store) getOnce(ctx context.Context, name string) ([]byte, error) {
 
 // list returns the names of all files.
 func (s store) list(ctx context.Context) (map[string]bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*requestTimeout)
-	defer cancel()
-	objects, err := s.objects.List(ctx)
-	if err != nil && !errors.Is(err, jetstream.ErrNoObjectsFound) {
-		return nil, err
-	}
-	names := make(map[string]bool, len(objects))
-	for _, o := range objects {
-		names[o.Name] = true
-	}
-	return names, nil
+	names := map[string]bool{}
+	err := retry(ctx, s.log, "listing what is stored", func(ctx context.Context) error {
+		objects, err := s.objects.List(ctx)
+		for _, o := range objects {
+			names[o.Name] = true
+		}
+		if errors.Is(err, jetstream.ErrNoObjectsFound) {
+			return nil
+		}
+		return err
+	})
+	return names, err
 }
 
-func (s store) remove(ctx context.Context, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	err := s.objects.Delete(ctx, name)
-	if errors.Is(err, jetstream.ErrObjectNotFound) {
-		return nil
-	}
-	return err
+// remove needs a little room, for a note that the file is gone.
+func (s store) remove(ctx context.Context, what, name string) error {
+	return retry(ctx, s.log, "removing "+what, func(ctx context.Context) error {
+		err := s.objects.Delete(ctx, name)
+		if errors.Is(err, jetstream.ErrObjectNotFound) {
+			return nil
+		}
+		return err
+	})
 }

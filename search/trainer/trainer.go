@@ -97,8 +97,12 @@ func (o *Options) training() train.Config {
 	return c
 }
 
-// Close ends what the evaluator holds open.
-func (e *Evaluator) Close() { e.trials.Close() }
+// Close ends what the evaluator holds open. It implements io.Closer; there is
+// never an error.
+func (e *Evaluator) Close() error {
+	e.trials.Close()
+	return nil
+}
 
 // Evaluate implements search.Evaluator. The file that it returns is the network
 // as ONNX, at its native size, after the epoch of the lowest validation loss.

@@ -97,7 +97,7 @@ func open(t testing.TB, o Options) *Evaluator {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(e.Close)
+	t.Cleanup(func() { _ = e.Close() })
 	return e
 }
 
