@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -144,6 +145,8 @@ func (f *searchFlags) complete(c *cobra.Command) error {
 		return usagef("--provider %q: want cpu or cuda", f.provider)
 	case f.out == "":
 		return usagef("--out: missing: want the folder of the search, a new one or one to go on with")
+	case f.threads < 0:
+		return usagef("--threads %d: want 0 (one per physical core) or more", f.threads)
 	case f.workers < 0:
 		return usagef("--workers %d: want 0 or more", f.workers)
 	case f.deadAfter < time.Second:
@@ -152,6 +155,9 @@ func (f *searchFlags) complete(c *cobra.Command) error {
 		return usagef("--window needs --steady")
 	case f.broker.URL != "" && f.listen != "":
 		return usagef("--listen is for the broker in this process; with --nats there is none")
+	}
+	if err := f.broker.Validate(); f.broker.URL != "" && err != nil {
+		return usagef("--nats: %w", err)
 	}
 	if err := model.CheckName(f.name); err != nil {
 		return usagef("--name: %w", err)
@@ -258,7 +264,8 @@ func (f *searchFlags) readStart() error {
 // header is the journal's first line.
 func (f *searchFlags) header() (search.Header, error) {
 	evaluation, err := f.trainer.Fingerprint()
-	return search.Header{Settings: f.settings, Evaluation: evaluation, Command: f.trainer.Command}, err
+	return search.Header{Settings: f.settings, Evaluation: evaluation, Command: f.trainer.Command,
+		About: cmp.Or(f.trainer.About, trainer.DataNames(f.trainer.Data))}, err
 }
 
 // jobs describes the search to the broker and the workers.

@@ -91,6 +91,8 @@ func TestSearchUsage(t *testing.T) {
 		"stop factor 0.1":                   with("--stop-factor", "0.1"),
 		"--window needs --steady":           with("--window", "3"),
 		"--listen is for the broker":        with("--nats", "nats://x:1", "--listen", ":1"),
+		"no broker speaks http":             with("--nats", "http://x:1"),
+		"--threads -1":                      with("--threads", "-1"),
 		"--workers -1":                      with("--workers", "-1"),
 		"--dead-after 100ms: want 1s":       with("--dead-after", "100ms"),
 		`--provider "tpu"`:                  with("--provider", "tpu"),

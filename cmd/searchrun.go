@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,8 @@ func runSearch(c *cobra.Command, f *searchFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, journal.Close()) }()
+	// The same on all machines, wherever they have the data.
+	f.trainer.About = cmp.Or(f.trainer.About, journal.Header().About)
 	progress := newSearchProgress(c.ErrOrStderr(), tableWriter(c, f), f.settings)
 	defer progress.close()
 	ctx, stop := context.WithCancelCause(c.Context())

@@ -101,8 +101,18 @@ func (f *workerFlags) complete() (data jobs.Data, err error) {
 		return data, usagef("--nats: missing: want the broker's URL, such as nats://10.0.0.5:4222; evopose search shows it")
 	case f.provider != ort.CPU && f.provider != ort.CUDA:
 		return data, usagef("--provider %q: want cpu or cuda", f.provider)
+	case f.threads < 0:
+		return data, usagef("--threads %d: want 0 (one per physical core) or more", f.threads)
+	case f.broker.Wait < 0:
+		return data, usagef("--wait %v: want 0 or more", f.broker.Wait)
 	case f.logFormat != "json" && f.logFormat != "console":
 		return data, usagef("--log-format %q: want json or console", f.logFormat)
+	}
+	if err := f.broker.Validate(); err != nil {
+		return data, usagef("--nats: %w", err)
+	}
+	if err := jobs.CheckID(f.search); f.search != "" && err != nil {
+		return data, usagef("--search: %w", err)
 	}
 	level, err := zapcore.ParseLevel(f.logLevel)
 	if err != nil {

@@ -60,7 +60,7 @@ type Worker struct {
 func (w Worker) Work(ctx context.Context) error {
 	w = w.withDefaults()
 	if w.Search != "" {
-		if _, err := newNames(w.Search); err != nil {
+		if err := CheckID(w.Search); err != nil {
 			return err
 		}
 	}

@@ -313,3 +313,10 @@ func searchWith(ctx context.Context, dir string, s search.Settings, e search.Eva
 	}
 	return search.Evolve(ctx, s, engine, j, o)
 }
+
+func TestDataNames(t *testing.T) {
+	sets := []train.DataSet{{Annotations: "../data/coco/train.json"}, {Annotations: "more.v2.json"}, {Annotations: "./x/val.json"}}
+	if got, want := DataNames(sets), "coco/train + more.v2 + x/val"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
