@@ -49,8 +49,9 @@ func newSearch() *cobra.Command {
 trained, its children differ from it in a gene, start from its weights and are
 trained shortly, and the best of all so far have the next children.
 
-The folder --out gets the journal (journal.jsonl), the trained weights and at last
-winner.onnx with its card, which serve, predict, eval and export load. Ctrl-C loses
+The folder --out gets the journal (journal.jsonl), the weights that later
+evaluations may start from and at last winner.onnx with its card, which serve,
+predict, eval and export load. Ctrl-C loses
 only the evaluations under way; the same command goes on, also with more
 --generations. A folder of another search is refused.
 

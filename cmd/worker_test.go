@@ -180,7 +180,7 @@ func TestWorkerUsage(t *testing.T) {
 // freePort is an address at which nobody listens.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a local address
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +245,7 @@ func TestWorkerFails(t *testing.T) {
 	defer cancel()
 	able := jobs.Worker{Connection: b.Connection(), Search: "there", Data: jobs.Data{Train: []jobs.Set{{Annotations: f.data, Images: f.images}}},
 		Factory: func(context.Context, jobs.Setup) (search.Evaluator, error) { return jobstest.Evaluator{}, nil }}
-	go able.Work(ctx) //nolint:errcheck // its result tells
+	go able.Work(ctx)
 	results, err := there.Evaluate(t.Context(), []search.Job{{Genotype: model.GenotypeS, Epochs: 1}}, nil)
 	if err != nil || results[0].Failed != "" {
 		t.Errorf("after the others: %+v, error %v", results, err)

@@ -155,7 +155,7 @@ func (c childEvolution) run() error {
 		w := Worker{Connection: b.Connection(), Name: fmt.Sprint(i), Factory: func(context.Context, Setup) (search.Evaluator, error) {
 			return jobstest.Evaluator{Epoch: 20 * time.Millisecond}, nil
 		}}
-		go w.Work(ctx) //nolint:errcheck // ends with the process
+		go w.Work(ctx)
 	}
 	_, err = evolve(ctx, c.Dir, small(), o)
 	return err
