@@ -145,30 +145,34 @@ func (c *Coordinator) watch(ctx, background context.Context) error {
 		return err
 	}
 	ready := make(chan struct{})
-	c.watching.Go(func() {
-		defer w.Stop() //nolint:errcheck // the connection is closed next
-		for known := false; ; {
-			select {
-			case <-background.Done():
-				return
-			case e, ok := <-w.Updates():
-				switch {
-				case !ok:
-					return
-				case e != nil:
-					c.take(background, e)
-				case !known:
-					known = true
-					close(ready)
-				}
-			}
-		}
-	})
+	c.watching.Go(func() { c.follow(background, w, ready) })
 	select {
 	case <-ready:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+}
+
+// follow takes results until the context ends. It closes ready when it knows
+// those that were there.
+func (c *Coordinator) follow(ctx context.Context, w jetstream.KeyWatcher, ready chan<- struct{}) {
+	defer w.Stop() //nolint:errcheck // the connection is closed next
+	for known := false; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case e, ok := <-w.Updates():
+			switch {
+			case !ok:
+				return
+			case e != nil:
+				c.take(ctx, e)
+			case !known:
+				known = true
+				close(ready)
+			}
+		}
 	}
 }
 

@@ -27,7 +27,9 @@ func TestMain(m *testing.M) {
 	if text := os.Getenv(processEnv); text != "" {
 		os.Exit(process(text))
 	}
-	goleak.VerifyTestMain(m)
+	// nats.go leaves this one behind when what it stored was stored before the
+	// goroutine first ran, as on a busy machine: its channel is nil by then.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/nats-io/nats.go/jetstream.(*jetStream).resetPendingAcksOnReconnect"))
 }
 
 // quick is a search whose dead are noticed soon.

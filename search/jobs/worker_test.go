@@ -127,3 +127,23 @@ func TestUnknownSearch(t *testing.T) {
 		t.Errorf("the worker of a removed search: %v", err)
 	}
 }
+
+// A worker that comes late to a job, whose parent's weights nobody needs any
+// more, has not failed.
+func TestLateForDroppedWeights(t *testing.T) {
+	b := startBroker(t, t.TempDir(), BrokerOptions{})
+	c := open(t, b.Connection(), quick("late"))
+	late := func(id int) error {
+		m := &member{assets: c.assets, record: c.record, evaluator: jobstest.Evaluator{}}
+		return (&task{member: m, job: search.Job{ID: id, ParentWeights: strings.Repeat("a", 64)}}).call(t.Context(), nil).err
+	}
+	if err := late(1); !errors.Is(err, errNoFile) {
+		t.Errorf("without a result: error %v", err)
+	}
+	if _, err := c.kv.Create(t.Context(), resultKey(2), []byte(`{"id":2}`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := late(2); !errors.Is(err, errDone) {
+		t.Errorf("with a result: error %v", err)
+	}
+}
