@@ -1,11 +1,13 @@
 package cmd
 
 import (
+	"cmp"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -32,6 +34,7 @@ type searchFlags struct {
 	reportOnly                bool
 	workers, threads          int
 	saveMemory                bool
+	deadAfter                 time.Duration
 	broker                    jobs.Connection
 
 	start  []byte   // the file of from
@@ -48,10 +51,10 @@ trained, its children differ from it in a gene, start from its weights and are
 trained shortly, and the best of all so far have the next children.
 
 The folder --out gets the journal (journal.jsonl), after each generation report.html
-for a browser, the trained weights and at last winner.onnx with its card, which
-serve, predict, eval and export load. Ctrl-C loses only the evaluations under way;
-the same command goes on, also with more --generations. A folder of another search
-is refused.
+for a browser, the weights that later evaluations may start from and at last
+winner.onnx with its card, which serve, predict, eval and export load. Ctrl-C loses
+only the evaluations under way; the same command goes on, also with more
+--generations. A folder of another search is refused.
 
 Evaluations run in this process (--workers) and in any number of evopose worker
 processes, here or on other machines, which take them from a NATS broker: the one
@@ -110,6 +113,7 @@ func (f *searchFlags) register(c *cobra.Command) {
 	flags.StringVar(&f.library, "ort-lib", "", "path of ONNX Runtime's shared library; empty: EVOPOSE_ORT_LIB, else find or install it")
 	flags.StringVar(&f.listen, "listen", "", "`address` on which the broker in this process takes evopose workers, such as 0.0.0.0:4222 (default: this machine only)")
 	flags.BoolVar(&f.sendData, "send-data", false, "keep labels and pictures on the broker, for workers that have none of their own")
+	flags.DurationVar(&f.deadAfter, "dead-after", 30*time.Second, "silence after which a worker is taken for dead and its evaluation given to another")
 	flags.BoolVar(&f.asJSON, "json", false, "print JSON at the end")
 	flags.BoolVar(&f.reportOnly, "report-only", false, "search nothing: make report.html in --out from the journal there, which needs no other flag; the search may be running")
 	registerBroker(c, &f.broker)
@@ -145,12 +149,19 @@ func (f *searchFlags) complete(c *cobra.Command) error {
 		return usagef("--provider %q: want cpu or cuda", f.provider)
 	case f.out == "":
 		return usagef("--out: missing: want the folder of the search, a new one or one to go on with")
+	case f.threads < 0:
+		return usagef("--threads %d: want 0 (one per physical core) or more", f.threads)
 	case f.workers < 0:
 		return usagef("--workers %d: want 0 or more", f.workers)
+	case f.deadAfter < time.Second:
+		return usagef("--dead-after %v: want 1s or more", f.deadAfter)
 	case f.settings.Window != 0 && !f.steady:
 		return usagef("--window needs --steady")
 	case f.broker.URL != "" && f.listen != "":
 		return usagef("--listen is for the broker in this process; with --nats there is none")
+	}
+	if err := f.broker.Validate(); f.broker.URL != "" && err != nil {
+		return usagef("--nats: %w", err)
 	}
 	if err := model.CheckName(f.name); err != nil {
 		return usagef("--name: %w", err)
@@ -257,7 +268,8 @@ func (f *searchFlags) readStart() error {
 // header is the journal's first line.
 func (f *searchFlags) header() (search.Header, error) {
 	evaluation, err := f.trainer.Fingerprint()
-	return search.Header{Settings: f.settings, Evaluation: evaluation, Command: f.trainer.Command}, err
+	return search.Header{Settings: f.settings, Evaluation: evaluation, Command: f.trainer.Command,
+		About: cmp.Or(f.trainer.About, trainer.DataNames(f.trainer.Data))}, err
 }
 
 // jobs describes the search to the broker and the workers.
@@ -265,7 +277,7 @@ func (f *searchFlags) jobs(h search.Header) (jobs.Search, error) {
 	config := f.trainer.Config
 	config.Command = h.Command // that of the first time, so that it stays the same search
 	settings, err := json.Marshal(config)
-	return jobs.Search{ID: h.ID(), Settings: settings, Data: f.jobsData(), SendData: f.sendData}, err
+	return jobs.Search{ID: h.ID(), Settings: settings, Data: f.jobsData(), SendData: f.sendData, AckWait: f.deadAfter}, err
 }
 
 func (f *searchFlags) jobsData() jobs.Data {

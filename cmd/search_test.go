@@ -91,7 +91,10 @@ func TestSearchUsage(t *testing.T) {
 		"stop factor 0.1":                   with("--stop-factor", "0.1"),
 		"--window needs --steady":           with("--window", "3"),
 		"--listen is for the broker":        with("--nats", "nats://x:1", "--listen", ":1"),
+		"no broker speaks http":             with("--nats", "http://x:1"),
+		"--threads -1":                      with("--threads", "-1"),
 		"--workers -1":                      with("--workers", "-1"),
+		"--dead-after 100ms: want 1s":       with("--dead-after", "100ms"),
 		`--provider "tpu"`:                  with("--provider", "tpu"),
 		"--name: ":                          with("--name", "a b"),
 		`--model "z"`:                       with("--ancestor", "z"),
@@ -142,11 +145,15 @@ func TestSearchCommand(t *testing.T) {
 	}
 	checkWinner(t, result.Winner)
 	reportHas(t, filepath.Join(f.dir, "run"), "5 of 5")
+	if strings.Contains(out, "whoever reaches the broker") {
+		t.Errorf("a broker for this machine only is told to be open:\n%s", out)
+	}
 	if _, err := evopose(t, f.dir, searchWith("--generations", "2", "--seed", "2", "--batch", "3")...); err == nil ||
 		!strings.Contains(err.Error(), "run holds another search") || !strings.Contains(err.Error(), "seed: 1 there, 2 here") || !strings.Contains(err.Error(), "batch: 2 there, 3 here") {
 		t.Errorf("error %v", err)
 	}
-	if out, err := evopose(t, f.dir, searchWith("--generations", "2", "--name", "again")...); err != nil || !strings.Contains(out, "wrote run/again.onnx") {
+	if out, err := evopose(t, f.dir, searchWith("--generations", "2", "--name", "again", "--listen", "0.0.0.0:0")...); err != nil || !strings.Contains(out, "wrote run/again.onnx") ||
+		!strings.Contains(out, "whoever reaches the broker") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	if out, err := evopose(t, f.dir, "eval", "--data", "data.json", "--images", "images", "--model", "run/winner.onnx", "--provider", "cpu"); err != nil || strings.Contains(out, "not trained") {

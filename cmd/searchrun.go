@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,8 @@ func runSearch(c *cobra.Command, f *searchFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, journal.Close()) }()
+	// The same on all machines, wherever they have the data.
+	f.trainer.About = cmp.Or(f.trainer.About, journal.Header().About)
 	progress := newSearchProgress(c.ErrOrStderr(), tableWriter(c, f), f.settings)
 	defer progress.close()
 	ctx, stop := context.WithCancelCause(c.Context())
@@ -89,39 +92,60 @@ func openSearchEngine(ctx context.Context, c *cobra.Command, f *searchFlags, j *
 			err = errors.Join(err, e.close())
 		}
 	}()
-	if f.workers > 0 {
-		if _, err := ort.Init(ctx, ort.LibraryOptions{Path: f.library, Provider: f.provider, Install: true, Progress: c.ErrOrStderr()}); err != nil {
-			return e, err
-		}
-		if e.evaluator, err = trainer.Open(ctx, f.trainer); err != nil {
-			return e, err
-		}
-	}
 	log := p.logger()
+	if f.workers > 0 {
+		if err := e.openEvaluator(ctx, c.ErrOrStderr(), f); err != nil {
+			return e, err
+		}
+	}
 	if f.broker.URL == "" {
-		if e.broker, err = jobs.Embedded(f.out, jobs.BrokerOptions{Listen: f.listen, Password: f.broker.Password, Token: f.broker.Token, User: f.broker.User,
-			Cert: f.broker.Cert, Key: f.broker.Key, CA: f.broker.CA, Log: log}); err != nil {
-			return e, err
-		}
-		f.broker = e.broker.Connection()
-	}
-	s, err := f.jobs(j.Header())
-	if err != nil {
-		return e, err
-	}
-	if e.Coordinator, err = jobs.Open(ctx, f.broker, s, jobs.Options{Log: log, Progress: p.epoch}); err != nil {
-		return e, err
-	}
-	if f.start != nil {
-		if _, err := e.PutWeights(ctx, f.start); err != nil {
+		if err := e.openBroker(f, log); err != nil {
 			return e, err
 		}
 	}
-	e.startWorkers(ctx, f, s.ID, log, failed)
+	if err := e.openCoordinator(ctx, f, j.Header(), jobs.Options{Log: log, Progress: p.epoch}); err != nil {
+		return e, err
+	}
+	id := j.Header().ID()
+	e.startWorkers(ctx, f, id, log, failed)
 	if e.broker != nil && len(j.Entries()) < f.settings.Total() {
-		fmt.Fprintf(p, "more workers may join: evopose worker --nats %s --search %s\n", e.broker.URL(), s.ID)
+		fmt.Fprintf(p, "more workers may join: evopose worker --nats %s --search %s\n", e.broker.URL(), id)
 	}
 	return e, nil
+}
+
+func (e *searchEngine) openEvaluator(ctx context.Context, progress io.Writer, f *searchFlags) (err error) {
+	if _, err := ort.Init(ctx, ort.LibraryOptions{Path: f.library, Provider: f.provider, Install: true, Progress: progress}); err != nil {
+		return err
+	}
+	e.evaluator, err = trainer.Open(ctx, f.trainer)
+	return err
+}
+
+// openBroker starts a broker in this process, for all that connect.
+func (e *searchEngine) openBroker(f *searchFlags, log *zap.Logger) (err error) {
+	e.broker, err = jobs.Embedded(f.out, jobs.BrokerOptions{Listen: f.listen, Password: f.broker.Password, Token: f.broker.Token, User: f.broker.User,
+		Cert: f.broker.Cert, Key: f.broker.Key, CA: f.broker.CA, Log: log})
+	if err != nil {
+		return err
+	}
+	f.broker = e.broker.Connection()
+	if e.broker.Open() {
+		log.Warn("whoever reaches the broker may read and change the search: set EVOPOSE_NATS_TOKEN, here and at the workers")
+	}
+	return nil
+}
+
+func (e *searchEngine) openCoordinator(ctx context.Context, f *searchFlags, h search.Header, o jobs.Options) error {
+	s, err := f.jobs(h)
+	if err != nil {
+		return err
+	}
+	if e.Coordinator, err = jobs.Open(ctx, f.broker, s, o); err != nil || f.start == nil {
+		return err
+	}
+	_, err = e.PutWeights(ctx, f.start)
+	return err
 }
 
 // startWorkers starts the workers of this process.
@@ -129,7 +153,7 @@ func (e *searchEngine) startWorkers(ctx context.Context, f *searchFlags, id stri
 	ctx, e.stop = context.WithCancel(ctx)
 	for i := range f.workers {
 		w := jobs.Worker{Connection: f.broker, Search: id, Name: fmt.Sprintf("here-%d", i+1), Data: f.jobsData(), Cache: filepath.Join(f.out, "cache"), Log: log,
-			Factory: func(context.Context, jobs.Setup) (search.Evaluator, error) { return e.evaluator, nil }}
+			Factory: func(context.Context, jobs.Setup) (search.Evaluator, error) { return shared{e.evaluator}, nil }}
 		e.workers.Go(func() {
 			if err := w.Work(ctx); err != nil && ctx.Err() == nil {
 				failed(fmt.Errorf("worker %s: %w", w.Name, err))
@@ -137,6 +161,10 @@ func (e *searchEngine) startWorkers(ctx context.Context, f *searchFlags, id stri
 		})
 	}
 }
+
+// shared hides that an evaluator is to be closed, from workers that are not its
+// only ones.
+type shared struct{ search.Evaluator }
 
 // close ends the workers first, then what they use. Parts that were not opened
 // are left out.
@@ -151,7 +179,7 @@ func (e *searchEngine) close() error {
 		errs = append(errs, e.broker.Close())
 	}
 	if e.evaluator != nil {
-		e.evaluator.Close()
+		errs = append(errs, e.evaluator.Close())
 	}
 	return errors.Join(errs...)
 }

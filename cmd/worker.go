@@ -60,8 +60,8 @@ See docs/search.md, "Many machines".`,
 
 func (f *workerFlags) register(c *cobra.Command) {
 	flags := c.Flags()
-	flags.DurationVar(&f.broker.Wait, "wait", 30*time.Second, "how long to wait for the broker at the start; later it is for ever")
-	flags.StringVar(&f.search, "search", "", "`ID` of the search to work for, until it ends (default: any, one after the other)")
+	flags.DurationVar(&f.broker.Wait, "wait", 30*time.Second, "how long to wait at the start for the broker, and for --search; later it is for ever")
+	flags.StringVar(&f.search, "search", "", "`ID` of the search to work for, until it ends (default: any, one after the other, for ever)")
 	flags.StringVar(&f.name, "name", "", "name of this worker in results and logs (default: host and process)")
 	flags.StringArrayVar(&f.data, "data", nil, "COCO keypoint annotation `file` that the search trains on; may be repeated")
 	flags.StringArrayVar(&f.images, "images", nil, "`directory` of the pictures of the --data in the same place")
@@ -101,8 +101,18 @@ func (f *workerFlags) complete() (data jobs.Data, err error) {
 		return data, usagef("--nats: missing: want the broker's URL, such as nats://10.0.0.5:4222; evopose search shows it")
 	case f.provider != ort.CPU && f.provider != ort.CUDA:
 		return data, usagef("--provider %q: want cpu or cuda", f.provider)
+	case f.threads < 0:
+		return data, usagef("--threads %d: want 0 (one per physical core) or more", f.threads)
+	case f.broker.Wait < 0:
+		return data, usagef("--wait %v: want 0 or more", f.broker.Wait)
 	case f.logFormat != "json" && f.logFormat != "console":
 		return data, usagef("--log-format %q: want json or console", f.logFormat)
+	}
+	if err := f.broker.Validate(); err != nil {
+		return data, usagef("--nats: %w", err)
+	}
+	if err := jobs.CheckID(f.search); f.search != "" && err != nil {
+		return data, usagef("--search: %w", err)
 	}
 	level, err := zapcore.ParseLevel(f.logLevel)
 	if err != nil {

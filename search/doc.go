@@ -9,6 +9,7 @@
 //   - Evolve is the (mu + lambda) evolution, by generations or in a steady
 //     state, with hopeless children ended early;
 //   - Journal keeps it, so that it goes on where it was;
+//   - Spent tells which weights nobody needs any more;
 //   - Lineage and Export make a model of what was found.
 //
 // # What is deterministic

@@ -69,6 +69,7 @@ type evolution struct {
 	complete int            // results 0..complete-1 are there
 	known    int            // parents are the best of the first so many
 	parents  []Entry
+	tidy     bool // a generation was completed since the last drop
 
 	arrived chan Result
 	ended   chan error // of each call of the engine
@@ -81,9 +82,16 @@ func (e *evolution) run(ctx context.Context) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	for err == nil && e.complete < e.settings.Total() {
-		if err = e.propose(ctx); err == nil && e.complete < e.settings.Total() {
+		if err = e.propose(ctx); err != nil {
+			break
+		}
+		e.drop(ctx) // while the new jobs are evaluated
+		if e.complete < e.settings.Total() {
 			err = e.wait()
 		}
+	}
+	if err == nil {
+		e.drop(ctx)
 	}
 	cancel()
 	for e.calls > 0 { // what still comes is kept
@@ -120,6 +128,15 @@ func (e *evolution) propose(ctx context.Context) error {
 		go e.evaluate(ctx, jobs)
 	}
 	return nil
+}
+
+// drop removes the weights that are of no use any more. It is called after
+// generations only, since each time it looks at all results.
+func (e *evolution) drop(ctx context.Context) {
+	if e.tidy {
+		e.tidy = false
+		e.engine.Drop(ctx, e.settings.Spent(e.jobs, e.results))
+	}
 }
 
 func (e *evolution) make(id int) (Job, error) {
@@ -197,6 +214,7 @@ func (e *evolution) settle(entry Entry, kept bool) {
 		}
 		e.complete++
 		if last := e.complete - 1; last%e.settings.Children == 0 {
+			e.tidy = true
 			e.observer.Generation(last/e.settings.Children, e.entries(e.complete))
 		}
 	}

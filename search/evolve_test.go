@@ -95,15 +95,20 @@ func small() Settings {
 // searchIn carries a search out in a folder.
 func searchIn(t testing.TB, dir string, s Settings, f *fake, workers int, o Observer) ([]Entry, error) {
 	t.Helper()
+	engine, err := NewLocal(f, workers, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return searchOn(t, dir, s, engine, o)
+}
+
+func searchOn(t testing.TB, dir string, s Settings, engine Engine, o Observer) ([]Entry, error) {
+	t.Helper()
 	j, err := OpenJournal(dir, Header{Settings: s})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer j.Close()
-	engine, err := NewLocal(f, workers, dir)
-	if err != nil {
-		t.Fatal(err)
-	}
 	if o == nil {
 		o = Silent{}
 	}
@@ -424,6 +429,8 @@ func (f forgetful) Evaluate(context.Context, []Job, func(Result)) ([]Result, err
 }
 
 func (f forgetful) Weights(context.Context, Result) ([]byte, error) { return nil, nil }
+
+func (f forgetful) Drop(context.Context, []Result) {}
 
 func TestFaultyEngine(t *testing.T) {
 	for want, f := range map[string]forgetful{

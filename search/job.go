@@ -80,4 +80,8 @@ type Engine interface {
 	Evaluate(ctx context.Context, jobs []Job, done func(Result)) ([]Result, error)
 	// Weights returns the file of a result's trained weights.
 	Weights(ctx context.Context, r Result) ([]byte, error)
+	// Drop removes the trained weights of results; some may be gone already.
+	// What cannot be removed now stays, and is named again after the next
+	// generation.
+	Drop(ctx context.Context, spent []Result)
 }

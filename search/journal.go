@@ -24,6 +24,8 @@ type Header struct {
 	Evaluation map[string]string `json:"evaluation,omitempty"`
 	// Command is the command line that began the search.
 	Command string `json:"command,omitempty"`
+	// About is what cards say of the data, which may be moved later.
+	About string `json:"about,omitempty"`
 }
 
 // ID names the search: the same for the same settings and evaluations, however
@@ -47,7 +49,7 @@ type Journal struct {
 // OpenJournal opens the journal of the search in a folder, which it makes if
 // there is none. A last line that was torn by a crash is cut off. The journal
 // of another search is refused with what differs; only Settings.Generations may
-// differ, and Command, of which the first stays.
+// differ, and Command and About, of which the first stay.
 func OpenJournal(dir string, h Header) (*Journal, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("the search's folder: %w", err)

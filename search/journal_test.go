@@ -2,6 +2,7 @@ package search
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -140,13 +141,20 @@ func TestDamagedJournal(t *testing.T) {
 	}
 }
 
+// hoard keeps what a whole search threw away, since it was not thrown away yet
+// when the journal was shorter.
+type hoard struct{ *Local }
+
+func (hoard) Drop(context.Context, []Result) {}
+
 // Killed at any byte of the journal, a search ends as it would have: the file
 // is cut after each line and, every so often, within lines.
 func TestKilledAtEveryLine(t *testing.T) {
 	s := small()
 	s.Generations = 2
 	whole := t.TempDir()
-	want, err := searchIn(t, whole, s, &fake{delay: true}, 3, nil)
+	engine := hoard{newLocal(t, &fake{delay: true}, 3)}
+	want, err := searchOn(t, whole, s, engine, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +171,7 @@ func TestKilledAtEveryLine(t *testing.T) {
 			t.Fatal(err)
 		}
 		var o teller
-		got, err := searchIn(t, whole, s, &fake{}, 3, &o)
+		got, err := searchOn(t, whole, s, engine, &o)
 		if err != nil {
 			t.Fatalf("killed at %d: %v", n, err)
 		}

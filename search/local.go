@@ -141,6 +141,13 @@ func (l *Local) Weights(_ context.Context, r Result) ([]byte, error) {
 	return l.load(r.Weights)
 }
 
+// Drop implements Engine.
+func (l *Local) Drop(_ context.Context, spent []Result) {
+	for _, r := range spent {
+		_ = os.Remove(l.path(r.Weights)) // else the next time
+	}
+}
+
 // SumOf returns the hex SHA-256 of a file's bytes, by which weights are named.
 func SumOf(data []byte) string {
 	sum := sha256.Sum256(data)

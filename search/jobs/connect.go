@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,10 +39,37 @@ const (
 	mostBackoff    = 10 * time.Second
 )
 
+// Validate names a URL that cannot be a broker's, without the credentials in it.
+func (c Connection) Validate() error {
+	for _, text := range strings.Split(c.URL, ",") {
+		whole := strings.TrimSpace(text)
+		if !strings.Contains(whole, "://") {
+			whole = "nats://" + whole
+		}
+		u, err := url.Parse(whole)
+		var inner *url.Error
+		switch {
+		case errors.As(err, &inner):
+			err = inner.Err
+		case !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme):
+			err = fmt.Errorf("no broker speaks %s", u.Scheme)
+		case u.Hostname() == "":
+			err = errors.New("it has no host")
+		}
+		if err != nil {
+			return fmt.Errorf("broker's URL %q: %w: want nats://HOST:PORT or tls://HOST:PORT, several joined by commas", redacted(text), err)
+		}
+	}
+	return nil
+}
+
 // Connect connects to the broker. A connection that breaks later is made again
 // for as long as it takes; what cannot be reached now is an error that says
 // what to check.
 func (c Connection) Connect(ctx context.Context, log *zap.Logger) (*nats.Conn, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
 	options, err := c.options(log)
 	if err != nil {
 		return nil, err
@@ -122,7 +151,7 @@ func (c Connection) explain(err error) error {
 	hint := "is it running (nats-server -js, or evopose search --listen), is the address right, and does a firewall let the port through?"
 	switch {
 	case refused(err):
-		hint = "check the credentials: --nats-user and --nats-password, --nats-token, --nats-creds or --nats-nkey"
+		hint = "check the credentials: --nats-user with EVOPOSE_NATS_PASSWORD, EVOPOSE_NATS_TOKEN, --nats-creds or --nats-nkey"
 	case strings.Contains(err.Error(), "tls") || strings.Contains(err.Error(), "x509"):
 		hint = "check --nats-ca, and --nats-cert with --nats-key"
 	}

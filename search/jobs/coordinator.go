@@ -145,30 +145,34 @@ func (c *Coordinator) watch(ctx, background context.Context) error {
 		return err
 	}
 	ready := make(chan struct{})
-	c.watching.Go(func() {
-		defer w.Stop() //nolint:errcheck // the connection is closed next
-		for known := false; ; {
-			select {
-			case <-background.Done():
-				return
-			case e, ok := <-w.Updates():
-				switch {
-				case !ok:
-					return
-				case e != nil:
-					c.take(background, e)
-				case !known:
-					known = true
-					close(ready)
-				}
-			}
-		}
-	})
+	c.watching.Go(func() { c.follow(background, w, ready) })
 	select {
 	case <-ready:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+}
+
+// follow takes results until the context ends. It closes ready when it knows
+// those that were there.
+func (c *Coordinator) follow(ctx context.Context, w jetstream.KeyWatcher, ready chan<- struct{}) {
+	defer w.Stop() //nolint:errcheck // the connection is closed next
+	for known := false; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case e, ok := <-w.Updates():
+			switch {
+			case !ok:
+				return
+			case e != nil:
+				c.take(ctx, e)
+			case !known:
+				known = true
+				close(ready)
+			}
+		}
 	}
 }
 
@@ -228,7 +232,11 @@ func (c *Coordinator) Weights(ctx context.Context, r search.Result) ([]byte, err
 	if r.Weights == "" {
 		return nil, fmt.Errorf("job %d has no weights: %s", r.ID, r.Failed)
 	}
-	return c.store.get(ctx, fmt.Sprintf("weights of job %d", r.ID), r.Weights)
+	data, err := c.store.get(ctx, fmt.Sprintf("weights of job %d", r.ID), r.Weights)
+	if errors.Is(err, errNoFile) {
+		err = fmt.Errorf("%w; what no later job needed was removed: were there more generations before?", err)
+	}
+	return data, err
 }
 
 // PutWeights stores weights that no worker trained, for a job's ParentWeights.
@@ -236,13 +244,32 @@ func (c *Coordinator) PutWeights(ctx context.Context, data []byte) (string, erro
 	return c.store.put(ctx, "given weights", data, nil)
 }
 
-// DropWeights removes the weights of a result that nobody needs any more.
-func (c *Coordinator) DropWeights(ctx context.Context, r search.Result) error {
-	err := c.store.objects.Delete(ctx, r.Weights)
-	if err == nil || errors.Is(err, jetstream.ErrObjectNotFound) {
-		return nil
+// dropTime bounds a removal of weights, while which no results are taken.
+const dropTime = 30 * time.Second
+
+// Drop implements search.Engine.
+func (c *Coordinator) Drop(ctx context.Context, spent []search.Result) {
+	ctx, cancel := context.WithTimeout(ctx, dropTime)
+	defer cancel()
+	if err := c.drop(ctx, spent); err != nil && !errors.Is(err, context.Canceled) {
+		c.log.Warn("weights that nobody needs any more are not removed yet", zap.Error(explainStore(err)))
 	}
-	return fmt.Errorf("weights of job %d: %w", r.ID, err)
+}
+
+func (c *Coordinator) drop(ctx context.Context, spent []search.Result) error {
+	there, err := c.store.list(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range spent {
+		if !there[r.Weights] {
+			continue
+		}
+		if err := c.store.remove(ctx, fmt.Sprintf("weights of job %d", r.ID), r.Weights); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // End tells the workers that the search is over, and they leave it. Results

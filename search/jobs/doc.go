@@ -8,8 +8,8 @@
 //   - the stream evopose-ID-jobs, a work queue in which a job lies once, from
 //     its submission until its result is stored;
 //   - the key-value bucket evopose-ID, with result.JOB and tries.JOB;
-//   - the object store evopose-ID, with trained weights by their SHA-256 and
-//     the data sets.
+//   - the object store evopose-ID, with trained weights by their SHA-256,
+//     until the search drops them, and the data sets.
 //
 // A worker stores the weights, then the result, then takes the job off the
 // queue, and only the first result of a job is kept. Whatever dies in between,

@@ -52,7 +52,6 @@ func (c *Coordinator) Evaluate(ctx context.Context, jobs []search.Job, done func
 
 // add checks all jobs before it submits the first.
 func (b *batch) add(ctx context.Context, jobs []search.Job) error {
-	parents := map[string]int{}
 	for _, j := range jobs {
 		if _, ok := b.open[j.ID]; ok {
 			return fmt.Errorf("job %d is there twice", j.ID)
@@ -65,18 +64,30 @@ func (b *batch) add(ctx context.Context, jobs []search.Job) error {
 			return err
 		}
 		b.open[j.ID], b.payload[j.ID] = j, data
-		if j.ParentWeights != "" {
-			parents[j.ParentWeights] = j.Parent
-		}
 	}
 	b.collect()
-	for name, parent := range parents {
-		if err := b.c.checkWeights(ctx, name, parent); err != nil && len(b.open) > 0 {
-			return err
-		}
+	if err := b.checkParents(ctx); err != nil {
+		return err
 	}
 	for _, id := range b.missing() {
 		if err := b.c.submit(ctx, id, b.payload[id]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkParents looks for what the jobs start from. Those of jobs with a result
+// may be gone.
+func (b *batch) checkParents(ctx context.Context) error {
+	checked := map[string]bool{"": true}
+	for _, id := range b.missing() {
+		j := b.open[id]
+		if checked[j.ParentWeights] {
+			continue
+		}
+		checked[j.ParentWeights] = true
+		if err := b.c.checkWeights(ctx, j.ParentWeights, j.Parent); err != nil {
 			return err
 		}
 	}

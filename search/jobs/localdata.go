@@ -50,7 +50,7 @@ func (m *member) localSet(ctx context.Context, f fileSet) (Set, error) {
 	for _, s := range own {
 		have, err := sumFile(filepath.Dir(s.Annotations), filepath.Base(s.Annotations))
 		if err != nil {
-			return Set{}, err
+			return Set{}, fmt.Errorf("a data set of this worker: %w; correct --data or --val, or leave them out so that the broker's are taken", err)
 		}
 		if have.Sum == f.Annotations.Sum {
 			return s, f.compare(ctx, s.Images)
@@ -89,7 +89,7 @@ func (m *member) cachedSet(ctx context.Context, f fileSet) (Set, error) {
 	}
 	m.log.Info("fetching a data set", zap.String("annotations", f.Annotations.Name), zap.Int("pictures", len(f.Images)), zap.String("into", dir))
 	if err := os.MkdirAll(filepath.Dir(dir), 0o750); err != nil {
-		return s, err
+		return s, fmt.Errorf("the cache for data sets: %w: choose another folder with --cache", err)
 	}
 	var permanent error
 	err := retry(ctx, m.log, "fetching a data set", func(context.Context) error {
@@ -116,7 +116,7 @@ func (m *member) fetchSet(ctx context.Context, f fileSet, dir string) (transient
 	defer object.Close()
 	temporary, err := os.MkdirTemp(filepath.Dir(dir), ".incoming-")
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("the cache for data sets: %w: choose another folder with --cache", err)
 	}
 	defer os.RemoveAll(temporary)
 	if err := readArchive(object, f, temporary); err != nil {

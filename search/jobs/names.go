@@ -14,6 +14,12 @@ const searchesBucket = "evopose-searches"
 // into subjects.
 var idForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
+// CheckID reports what cannot be a search's ID.
+func CheckID(id string) error {
+	_, err := newNames(id)
+	return err
+}
+
 // names are the names on the broker of what belongs to one search.
 type names struct{ id string }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -124,6 +125,21 @@ func (s searches) put(ctx context.Context, r record) error {
 	}
 	_, err = s.kv.Put(ctx, r.ID, data)
 	return err
+}
+
+// unknown is the error for a search that is not in the list.
+func (s searches) unknown(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	keys, err := s.kv.Keys(ctx)
+	if err != nil && !errors.Is(err, jetstream.ErrNoKeysFound) {
+		return err
+	}
+	there := "none"
+	if len(keys) > 0 {
+		there = strings.Join(keys, ", ")
+	}
+	return fmt.Errorf("search %s is not on this broker, which has %s: check the ID, which evopose search shows when it begins, or leave it out to work for any search", id, there)
 }
 
 // open returns the newest search that has not ended; false if there is none.

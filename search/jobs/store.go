@@ -92,3 +92,30 @@ func (s store) getOnce(ctx context.Context, name string) ([]byte, error) {
 	defer cancel()
 	return s.objects.GetBytes(transfer, name)
 }
+
+// list returns the names of all files.
+func (s store) list(ctx context.Context) (map[string]bool, error) {
+	names := map[string]bool{}
+	err := retry(ctx, s.log, "listing what is stored", func(ctx context.Context) error {
+		objects, err := s.objects.List(ctx)
+		for _, o := range objects {
+			names[o.Name] = true
+		}
+		if errors.Is(err, jetstream.ErrNoObjectsFound) {
+			return nil
+		}
+		return err
+	})
+	return names, err
+}
+
+// remove needs a little room, for a note that the file is gone.
+func (s store) remove(ctx context.Context, what, name string) error {
+	return retry(ctx, s.log, "removing "+what, func(ctx context.Context) error {
+		err := s.objects.Delete(ctx, name)
+		if errors.Is(err, jetstream.ErrObjectNotFound) {
+			return nil
+		}
+		return err
+	})
+}

@@ -86,6 +86,9 @@ func (t *task) call(ctx context.Context, alive chan<- struct{}) (o outcome) {
 		}
 	}()
 	parent, err := t.weights(ctx, t.job)
+	if errors.Is(err, errNoFile) && t.doneElsewhere(ctx) {
+		err = errDone // and nobody needs its parent any more
+	}
 	if err != nil {
 		return outcome{err: err}
 	}

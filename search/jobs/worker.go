@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -28,14 +29,16 @@ type Setup struct {
 }
 
 // Factory makes the evaluator for a search. It is called once for each search
-// that the worker joins.
+// that the worker joins. An evaluator that is an io.Closer is closed when the
+// worker leaves the search, unless an evaluation hangs in it.
 type Factory func(ctx context.Context, s Setup) (search.Evaluator, error)
 
 // Worker evaluates jobs of the searches on a broker.
 type Worker struct {
 	Connection Connection
-	// Search is the only search to work for; empty means any, one after the
-	// other, newest first.
+	// Search is the only search to work for, which is waited for as long as
+	// for the broker (Connection.Wait); empty means any, one after the other,
+	// newest first, for ever.
 	Search string
 	// Name is told in results; empty means HOST-PID.
 	Name string
@@ -56,6 +59,11 @@ type Worker struct {
 // bound to ends, or it cannot work.
 func (w Worker) Work(ctx context.Context) error {
 	w = w.withDefaults()
+	if w.Search != "" {
+		if err := CheckID(w.Search); err != nil {
+			return err
+		}
+	}
 	nc, err := w.Connection.Connect(ctx, w.Log)
 	if err != nil {
 		return unlessDone(ctx, err)
@@ -103,29 +111,40 @@ var errEnded = errors.New("the search has ended")
 
 // serve works for one search after the other.
 func (w Worker) serve(ctx context.Context, nc *nats.Conn, list searches) error {
-	waiting := false
+	waiting, begin := false, time.Now()
 	for {
 		r, found, err := w.find(ctx, list)
+		if err == nil && found && !r.Ended {
+			waiting, err = false, w.serveSearch(ctx, nc, list, r)
+			if w.Search == "" && errors.Is(err, errEnded) {
+				continue
+			}
+		}
 		switch {
-		case err != nil:
-			return err
-		case found && r.Ended: // it is the one asked for
+		case found && r.Ended || errors.Is(err, errEnded):
 			w.Log.Info("the search has ended", zap.String("search", r.ID))
 			return nil
-		case found:
-			waiting = false
-			if err := w.serveSearch(ctx, nc, list, r); !errors.Is(err, errEnded) {
-				return err
-			}
-			continue
+		case err != nil:
+			return err
+		case w.Search != "" && time.Since(begin) >= w.Connection.Wait:
+			return list.unknown(ctx, w.Search)
 		case !waiting:
 			waiting = true
 			w.Log.Info("no search yet; waiting for one", zap.String("search", w.Search))
 		}
-		if err := sleep(ctx, w.Poll); err != nil {
+		if err := sleep(ctx, w.pause()); err != nil {
 			return err
 		}
 	}
+}
+
+// pause is the time between looks for a search: short if it is not waited for
+// for ever.
+func (w Worker) pause() time.Duration {
+	if w.Search != "" {
+		return min(w.Poll, time.Second)
+	}
+	return w.Poll
 }
 
 // find returns the search to work for; false if there is none yet.
@@ -160,5 +179,11 @@ func (w Worker) serveSearch(ctx context.Context, nc *nats.Conn, list searches, r
 		return fmt.Errorf("search %s: %w", r.ID, err)
 	}
 	log.Info("joined", zap.String("worker", w.Name))
-	return m.run(ctx)
+	err = m.run(ctx)
+	if c, ok := m.evaluator.(io.Closer); ok && !errors.Is(err, errHangs) { // one that hangs is at work still
+		if err := c.Close(); err != nil {
+			log.Warn("closing the evaluator", zap.Error(err))
+		}
+	}
+	return err
 }

@@ -10,7 +10,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/evopose/evopose/model"
@@ -97,8 +100,12 @@ func (o *Options) training() train.Config {
 	return c
 }
 
-// Close ends what the evaluator holds open.
-func (e *Evaluator) Close() { e.trials.Close() }
+// Close ends what the evaluator holds open. It implements io.Closer; there is
+// never an error.
+func (e *Evaluator) Close() error {
+	e.trials.Close()
+	return nil
+}
 
 // Evaluate implements search.Evaluator. The file that it returns is the network
 // as ONNX, at its native size, after the epoch of the lowest validation loss.
@@ -164,7 +171,7 @@ func startWeights(n *model.Network, job search.Job, parent []byte) (model.Weight
 func (e *Evaluator) finish(r *search.Result, n *model.Network, w model.Weights, job search.Job) ([]byte, error) {
 	about, licence := e.options.About, e.options.Licence
 	if about == "" {
-		about = e.trials.Data()
+		about = DataNames(e.options.Data)
 	}
 	if licence == "" {
 		licence = "that of the training data, see data"
@@ -177,6 +184,20 @@ func (e *Evaluator) finish(r *search.Result, n *model.Network, w model.Weights, 
 	}
 	r.Latency, err = latency(file, card, e.options.Graph)
 	return file, err
+}
+
+// DataNames names sets by their annotation files with the folder, such as
+// "coco/train + more/train": what cards say of the data by default.
+func DataNames(sets []train.DataSet) string {
+	var names []string
+	for _, s := range sets {
+		folder, file := filepath.Split(filepath.Clean(s.Annotations))
+		if folder = filepath.Base(folder); folder == "." {
+			folder = ""
+		}
+		names = append(names, path.Join(folder, strings.TrimSuffix(file, filepath.Ext(file))))
+	}
+	return strings.Join(names, " + ")
 }
 
 // latencyRuns is how often a network is run; the first time does not count.

@@ -97,7 +97,7 @@ func open(t testing.TB, o Options) *Evaluator {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(e.Close)
+	t.Cleanup(func() { _ = e.Close() })
 	return e
 }
 
@@ -312,4 +312,11 @@ func searchWith(ctx context.Context, dir string, s search.Settings, e search.Eva
 		return nil, err
 	}
 	return search.Evolve(ctx, s, engine, j, o)
+}
+
+func TestDataNames(t *testing.T) {
+	sets := []train.DataSet{{Annotations: "../data/coco/train.json"}, {Annotations: "more.v2.json"}, {Annotations: "./x/val.json"}}
+	if got, want := DataNames(sets), "coco/train + more.v2 + x/val"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
 }
