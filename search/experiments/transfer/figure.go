@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -12,9 +13,10 @@ import (
 )
 
 // figure draws each pair's curves thin, their means bold, the parent's dashed.
+// Pairs whose loss does not compare with the parent's are left out.
 func figure(path string, e pairs.Experiment) error {
-	list := compare(e)
-	p := chart.Panel(fmt.Sprintf("Weight transfer, %d mutants", len(list)), "epoch", "validation loss")
+	list := slices.DeleteFunc(compare(e), func(c comparison) bool { return c.OtherGrid })
+	p := chart.Panel(fmt.Sprintf("%d mutants with heatmaps of the parent's size", len(list)), "epoch", "validation loss")
 	var transfer, scratch [][]float64
 	for _, c := range list {
 		transfer, scratch = append(transfer, c.Curve()), append(scratch, c.Scratch)
@@ -29,7 +31,8 @@ func figure(path string, e pairs.Experiment) error {
 	if err := parent.Draw(p, points(e.Parent, 1)); err != nil {
 		return err
 	}
-	p.X.Min, p.X.Max, p.Y.Min = 0, float64(e.Settings.AncestorEpochs), 0
+	p.X.Min, p.X.Max = 0, float64(e.Settings.AncestorEpochs)
+	p.Y.Max += 0.25 * (p.Y.Max - p.Y.Min) // for the legend
 	p.X.Tick.Marker = plot.TickerFunc(epochTicks)
 	return chart.Write(path, p)
 }

@@ -21,7 +21,8 @@ type comparison struct {
 	Difference float64
 	// TransferToParent and ScratchToParent are the epochs until the loss is no
 	// higher than the parent's final one, ToScratch those with transfer until
-	// it is no higher than the final one from scratch; +Inf: not reached.
+	// it is no higher than the final one from scratch; +Inf: not reached; NaN:
+	// the losses do not compare.
 	TransferToParent, ScratchToParent, ToScratch float64
 }
 
@@ -46,8 +47,12 @@ func compare(e pairs.Experiment) []comparison {
 		if p.Failed != "" {
 			continue
 		}
-		list = append(list, comparison{p, final(p.Transfer) - final(p.Scratch),
-			reach(p.Curve(), 0, bound), reach(p.Scratch, 1, bound), reach(p.Curve(), 0, final(p.Scratch))})
+		c := comparison{p, final(p.Transfer) - final(p.Scratch),
+			reach(p.Curve(), 0, bound), reach(p.Scratch, 1, bound), reach(p.Curve(), 0, final(p.Scratch))}
+		if p.OtherGrid {
+			c.TransferToParent, c.ScratchToParent = math.NaN(), math.NaN()
+		}
+		list = append(list, c)
 	}
 	return list
 }
@@ -55,13 +60,13 @@ func compare(e pairs.Experiment) []comparison {
 // report writes the table and what it comes to, in Markdown.
 func report(w io.Writer, e pairs.Experiment) error {
 	list, epochs := compare(e), e.Settings.AncestorEpochs
-	if _, err := fmt.Fprintf(w, "The parent %v ends at a loss of %.4g after %d epochs.\n\n", e.Settings.Ancestor, final(e.Parent), epochs); err != nil {
+	if _, err := fmt.Fprintf(w, "The parent %v ends at a loss of %.5g after %d epochs.\n\n", e.Settings.Ancestor, final(e.Parent), epochs); err != nil {
 		return err
 	}
 	fmt.Fprintln(w, "| pair | gene | transferred | loss at the start | with transfer | from scratch | difference | epochs to the parent's loss | from scratch | epochs to the loss from scratch |")
 	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|")
 	for _, c := range list {
-		fmt.Fprintf(w, "| %d | %s | %.1f %% | %.4g | %.4g | %.4g | %+.3g | %s | %s | %s |\n", c.Number, c.Gene, 100*c.Share, c.Start,
+		fmt.Fprintf(w, "| %d | %s | %.1f %% | %.5g | %.5g | %.5g | %+.3g | %s | %s | %s |\n", c.Number, c.Gene, 100*c.Share, c.Start,
 			final(c.Transfer), final(c.Scratch), c.Difference, count(c.TransferToParent, epochs), count(c.ScratchToParent, epochs), count(c.ToScratch, epochs))
 	}
 	fmt.Fprintf(w, "\n%s\n", kinds(list))
@@ -69,6 +74,9 @@ func report(w io.Writer, e pairs.Experiment) error {
 		if p.Failed != "" {
 			fmt.Fprintf(w, "Left out: pair %d (%s): %s\n", p.Number, p.Gene, p.Failed)
 		}
+	}
+	if slices.ContainsFunc(list, func(c comparison) bool { return c.OtherGrid }) {
+		fmt.Fprintln(w, "Other grid: heatmaps of another size than the parent's, so that the loss does not compare with its.")
 	}
 	if e.Missing > 0 {
 		fmt.Fprintf(w, "Not yet trained: %d pairs.\n", e.Missing)
@@ -110,6 +118,9 @@ func column(list []comparison, of func(comparison) float64) []float64 {
 
 // count writes a number of epochs.
 func count(v float64, epochs int) string {
+	if math.IsNaN(v) {
+		return "other grid"
+	}
 	if math.IsInf(v, 1) {
 		return fmt.Sprintf(">%d", epochs)
 	}
@@ -119,13 +130,17 @@ func count(v float64, epochs int) string {
 // spread writes median and range, and how many are only known to be above the
 // number of epochs trained.
 func spread(values []float64, epochs int) string {
+	values = slices.DeleteFunc(values, math.IsNaN)
+	if len(values) == 0 {
+		return "none compares"
+	}
 	censored := 0
 	for _, v := range values {
 		if math.IsInf(v, 1) {
 			censored++
 		}
 	}
-	text := fmt.Sprintf("median %s, range %s to %s", count(stats.Median(values), epochs), count(slices.Min(values), epochs), count(slices.Max(values), epochs))
+	text := fmt.Sprintf("median %s, range %s to %s of %d", count(stats.Median(values), epochs), count(slices.Min(values), epochs), count(slices.Max(values), epochs), len(values))
 	if censored > 0 {
 		text += fmt.Sprintf("; %d of %d not within %d epochs (right-censored)", censored, len(values), epochs)
 	}

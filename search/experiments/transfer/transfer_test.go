@@ -36,7 +36,7 @@ func TestReport(t *testing.T) {
 	e := pairs.Experiment{Settings: settings(5), Parent: []float64{9, 6, 5}, Missing: 1, Pairs: []pairs.Pair{
 		{Number: 1, Gene: "stage 1 kernel 3 -> 5", Share: 0.9, Start: 7, Transfer: []float64{5, 4.5, 4}, Scratch: []float64{9, 8, 6}},
 		{Number: 2, Gene: "stage 2 repeats 3 -> 4", Share: 0.8, Start: 4.9, Transfer: []float64{4, 3, 3}, Scratch: []float64{9, 8, 4}},
-		{Number: 3, Gene: "stage 3 kernel 5 -> 3", Share: 0.7, Start: 12, Transfer: []float64{8, 7, 6.6}, Scratch: []float64{9, 8, 6}},
+		{Number: 3, Gene: "stage 3 kernel 5 -> 3", Share: 0.7, Start: 12, OtherGrid: true, Transfer: []float64{8, 7, 6.6}, Scratch: []float64{9, 8, 6}},
 		{Number: 4, Gene: "stage 4 filters/8 9 -> 3", Failed: "the loss is no number"},
 	}}
 	var w bytes.Buffer
@@ -46,15 +46,15 @@ func TestReport(t *testing.T) {
 	for _, want := range []string{
 		"| 1 | stage 1 kernel 3 -> 5 | 90.0 % | 7 | 4 | 6 | -2 | 1 | >3 | 1 |",
 		"| 2 | stage 2 repeats 3 -> 4 | 80.0 % | 4.9 | 3 | 4 | -1 | 0 | 3 | 1 |",
-		"| 3 | stage 3 kernel 5 -> 3 | 70.0 % | 12 | 6.6 | 6 | +0.6 | >3 | >3 | >3 |",
+		"| 3 | stage 3 kernel 5 -> 3 | 70.0 % | 12 | 6.6 | 6 | +0.6 | other grid | other grid | >3 |",
 		"Genes changed: kernel 2, repeats 1.",
 		"Left out: pair 4 (stage 4 filters/8 9 -> 3): the loss is no number",
 		"Not yet trained: 1 pairs.",
 		"Mean difference of the final losses -0.8 (95 % confidence interval -4.06 to +2.46, paired t, n = 3), -15.0 % of the mean from scratch.",
 		"With transfer 2 of 3 end lower, 1 higher: p = 1 by",
-		"parent's final loss, with transfer: median 1, range 0 to >3; 1 of 3 not within 3 epochs (right-censored).",
-		"parent's final loss, from scratch: median >3, range 3 to >3; 2 of 3 not",
-		"final loss from scratch, with transfer: median 1, range 1 to >3; 1 of 3",
+		"parent's final loss, with transfer: median 0.5, range 0 to 1 of 2.",
+		"parent's final loss, from scratch: median >3, range 3 to >3 of 2; 1 of 2 not within 3 epochs (right-censored).",
+		"final loss from scratch, with transfer: median 1, range 1 to >3 of 3; 1 of 3",
 	} {
 		if !strings.Contains(w.String(), want) {
 			t.Errorf("no %q in\n%s", want, w.String())

@@ -94,6 +94,9 @@ type Pair struct {
 	Share, Start float64
 	// Transfer and Scratch are the losses by epoch.
 	Transfer, Scratch []float64
+	// OtherGrid reports that the mutant's heatmaps have not the size of the
+	// parent's, as after a change of stride: their losses do not compare.
+	OtherGrid bool
 	// Failed says why there is no comparison; empty if there is one.
 	Failed string
 }
@@ -130,12 +133,24 @@ func Read(dir string) (Experiment, error) {
 	e.Parent = parent.Result.Losses
 	for n := 1; n <= header.Settings.Generations || ID(n, 0) <= entries[len(entries)-1].Job.ID; n++ {
 		if p, ok := pair(byID, n); ok {
+			if p.OtherGrid, err = otherGrid(header.Settings, byID[ID(n, Transfer)].Job.Genotype); err != nil {
+				return e, err
+			}
 			e.Pairs = append(e.Pairs, p)
 		} else {
 			e.Missing++
 		}
 	}
 	return e, nil
+}
+
+func otherGrid(s search.Settings, g model.Genotype) (bool, error) {
+	parent, err := model.NewScaledNetwork(s.Ancestor, s.Native, s.Size)
+	if err != nil {
+		return false, err
+	}
+	mutant, err := model.NewScaledNetwork(g, s.Native, s.Size)
+	return err == nil && mutant.Heatmap != parent.Heatmap, err
 }
 
 // pair reads a pair; it is false if a training of it is missing.

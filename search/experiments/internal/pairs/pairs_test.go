@@ -99,6 +99,9 @@ func TestRead(t *testing.T) {
 	if diff := cmp.Diff(want, e.Pairs[0]); diff != "" || want.Kind() != "kernel" {
 		t.Error(diff, want.Kind())
 	}
+	if other, err := otherGrid(s, Jobs(settings(4), "")[9].Genotype); !other || err != nil { // a stride
+		t.Errorf("a change of stride keeps the heatmaps' size: %v", err)
+	}
 	if p := e.Pairs[1]; p.Number != 3 || p.Failed != "diverged" || !math.IsNaN(p.Start) || !math.IsNaN(p.Share) {
 		t.Errorf("%+v", p)
 	}
