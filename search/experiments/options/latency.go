@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"github.com/evopose/evopose/model"
+	"github.com/evopose/evopose/model/onnx"
+	"github.com/evopose/evopose/model/ort"
+	"github.com/evopose/evopose/search"
+)
+
+// Each network is run this often in each of so many rounds, so that what else
+// the machine does meets all of them alike.
+const (
+	latencyRounds = 5
+	latencyRuns   = 8
+)
+
+// latencies returns the seconds that a crop takes in the serving runtime, by
+// network: the shortest of all runs but the first of a round. The weights are
+// initial ones, which take as long as any.
+func latencies(ctx context.Context, networks []*model.Network, threads int) (_ []float64, err error) {
+	shortest := make([]float64, len(networks))
+	for round := range latencyRounds {
+		for i, n := range networks {
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			fmt.Fprintf(os.Stderr, "\rlatency: round %d of %d, network %d of %d ", round+1, latencyRounds, i+1, len(networks))
+			took, err := latency(n, threads)
+			if err != nil {
+				return nil, err
+			}
+			if round == 0 || took < shortest[i] {
+				shortest[i] = took
+			}
+		}
+	}
+	fmt.Fprintln(os.Stderr)
+	return shortest, nil
+}
+
+// latency runs a network on a crop.
+func latency(n *model.Network, threads int) (shortest float64, err error) {
+	card := model.Card{Name: "latency", Genotype: n.Genotype, Input: n.Input, Heatmap: n.Heatmap}
+	file, err := onnx.Export(n, model.InitialWeights(n, 1), card, false)
+	if err != nil {
+		return 0, err
+	}
+	s, err := ort.Open(file, card, ort.Options{Provider: ort.CPU, Threads: threads, MaxBatch: 1})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	crop, heatmaps := make([]float32, 3*n.Input.Area()), make([]float32, model.Keypoints*n.Heatmap.Area())
+	for i := range latencyRuns {
+		began := time.Now()
+		if err := s.Run(crop, heatmaps); err != nil {
+			return 0, err
+		}
+		if took := time.Since(began).Seconds(); i == 1 || i > 1 && took < shortest {
+			shortest = took
+		}
+	}
+	return shortest, nil
+}
+
+// randomSteps is how many mutations a random genotype is from the default one.
+const randomSteps = 30
+
+// randomGenotypes wander from the default genotype through the whole space.
+func randomGenotypes(n int) []model.Genotype {
+	rng := rand.New(rand.NewPCG(1, 4))
+	var list []model.Genotype
+	for range n {
+		g := model.GenotypeDefault
+		for range randomSteps {
+			g = search.Mutate(g, func(model.Genotype) bool { return false }, rng)
+		}
+		list = append(list, g)
+	}
+	return list
+}
