@@ -39,13 +39,13 @@ var experiments = map[string]func(context.Context, options) error{
 func main() {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	if err := start(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "options:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, args []string) error {
+func start(ctx context.Context, args []string) error {
 	names := strings.Join(slices.Sorted(maps.Keys(experiments)), ", ")
 	if len(args) == 0 || experiments[args[0]] == nil {
 		return fmt.Errorf("want what to measure, one of %s, then flags; -h after it lists them", names)
@@ -56,11 +56,11 @@ func run(ctx context.Context, args []string) error {
 	f.StringVar(&o.journal, "journal", "runs/search", "folder of a search (cost, pareto)")
 	f.StringVar(&o.transfer, "transfer", "runs/transfer", "folder of the experiment on weight transfer (stop)")
 	f.StringVar(&o.libraryPath, "library", "", "ONNX Runtime's library (default: found or installed) (cost)")
-	f.IntVar(&o.seeds, "seeds", 32, "searches on the surrogate of each kind (steady, pareto)")
+	f.IntVar(&o.seeds, "seeds", 64, "searches on the surrogate of each kind (steady, pareto)")
 	f.IntVar(&o.workers, "workers", 8, "workers (steady)")
 	f.IntVar(&o.generations, "generations", 6, "generations (steady, pareto)")
 	f.IntVar(&o.children, "children", 16, "children of a generation (steady, pareto)")
-	f.Float64Var(&o.second, "second", 2, "seconds of an evaluation of the ancestor (steady)")
+	f.Float64Var(&o.second, "second", 1, "seconds of an evaluation of the ancestor (steady)")
 	f.IntVar(&o.random, "random", 24, "networks of random genotypes that are measured, too (cost)")
 	f.IntVar(&o.threads, "threads", 1, "threads of the serving runtime (cost)")
 	if err := f.Parse(args[1:]); err != nil {

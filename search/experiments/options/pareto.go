@@ -39,7 +39,7 @@ func pareto(ctx context.Context, o options) error {
 	found := map[search.Selection]findings{}
 	for _, selection := range selections {
 		for seed := range o.seeds {
-			s := plan(uint64(seed+1), o.generations, o.children, false)
+			s := plan(uint64(seed+1), o.generations, o.children, 0)
 			s.Selection = selection
 			entries, err := evolve(ctx, s, atOnce{surrogate{}}, search.Silent{})
 			if err != nil {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/evopose/evopose/model"
@@ -68,7 +69,7 @@ func (s surrogate) Evaluate(ctx context.Context, job search.Job, _ []byte, _ fun
 	rng := rand.New(rand.NewPCG(job.Seed, 3))
 	r := search.Result{ID: job.ID, Loss: trueLoss(job.Genotype) + lossNoise*rng.NormFloat64(), MultiplyAdds: n.MultiplyAdds()}
 	r.Parameters, _ = n.Parameters()
-	r.Seconds = s.second * float64(r.MultiplyAdds) / defaultMultiplyAdds() * math.Exp(s.sigma*rng.NormFloat64()-s.sigma*s.sigma/2)
+	r.Seconds = s.seconds(job, r)
 	if s.sleeps {
 		select {
 		case <-ctx.Done():
@@ -80,13 +81,20 @@ func (s surrogate) Evaluate(ctx context.Context, job search.Job, _ []byte, _ fun
 	return r, []byte("the weights of " + job.Genotype.String()), nil
 }
 
-func defaultMultiplyAdds() float64 {
+// seconds is the time of an evaluation.
+func (s surrogate) seconds(job search.Job, r search.Result) float64 {
+	z := rand.New(rand.NewPCG(job.Seed, 5)).NormFloat64()
+	return s.second * float64(r.MultiplyAdds) / defaultMultiplyAdds() * math.Exp(s.sigma*z-s.sigma*s.sigma/2)
+}
+
+// defaultMultiplyAdds are those of the default genotype.
+var defaultMultiplyAdds = sync.OnceValue(func() float64 {
 	n, err := model.NewNetwork(model.GenotypeDefault, native)
 	if err != nil {
 		panic(err) // it is a constant
 	}
 	return float64(n.MultiplyAdds())
-}
+})
 
 // atOnce is an engine whose evaluations take no time.
 type atOnce struct{ evaluator surrogate }
@@ -110,16 +118,11 @@ func (atOnce) Weights(context.Context, search.Result) ([]byte, error) {
 	return nil, errors.New("the surrogate has no weights")
 }
 
-// plan returns the settings of a search on the surrogate. steady drops the
-// barrier between generations, with as many evaluations at a time as a
-// generation has.
-func plan(seed uint64, generations, children int, steady bool) search.Settings {
-	s := search.Settings{Seed: seed, Ancestor: model.GenotypeDefault, Native: native, Size: native, Generations: generations, Children: children,
-		Parents: 4, AncestorEpochs: 1, Epochs: 1, Cost: search.CostParameters, Selection: search.SelectFitness}
-	if steady {
-		s.Window = children
-	}
-	return s
+// plan returns the settings of a search on the surrogate, by generations; a
+// window other than 0 makes it a steady state.
+func plan(seed uint64, generations, children, window int) search.Settings {
+	return search.Settings{Seed: seed, Ancestor: model.GenotypeDefault, Native: native, Size: native, Generations: generations, Children: children,
+		Parents: 4, AncestorEpochs: 1, Epochs: 1, Cost: search.CostParameters, Selection: search.SelectFitness, Window: window}
 }
 
 // evolve carries a search out on an engine, with a journal that is thrown away.

@@ -64,13 +64,11 @@ func mean(curves [][]float64) []float64 {
 	return sum
 }
 
-// points places losses from an epoch on; those not measured are left out.
+// points places losses from an epoch on.
 func points(losses []float64, first int) plotter.XYs {
 	var xys plotter.XYs
 	for i, loss := range losses {
-		if !math.IsNaN(loss) {
-			xys = append(xys, plotter.XY{X: float64(first + i), Y: loss})
-		}
+		xys = append(xys, plotter.XY{X: float64(first + i), Y: loss})
 	}
 	return xys
 }

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"image/color"
 	"image/png"
+	"math"
 	"os"
+	"slices"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -51,8 +53,17 @@ type Line struct {
 	Dashed bool
 }
 
-// Draw adds the line to a panel. No points draw nothing.
+// numbers leaves out points that are no numbers.
+func numbers(points plotter.XYs) plotter.XYs {
+	return slices.DeleteFunc(slices.Clone(points), func(p plotter.XY) bool {
+		return math.IsNaN(p.X+p.Y) || math.IsInf(p.X+p.Y, 0)
+	})
+}
+
+// Draw adds the line to a panel. Points that are no numbers are left out;
+// without any other nothing is drawn.
 func (l Line) Draw(p *plot.Plot, points plotter.XYs) error {
+	points = numbers(points)
 	if len(points) == 0 {
 		return nil
 	}
@@ -71,9 +82,10 @@ func (l Line) Draw(p *plot.Plot, points plotter.XYs) error {
 	return nil
 }
 
-// Dots adds points to a panel and, with a name, to its legend. No points draw
-// nothing.
+// Dots adds points to a panel and, with a name, to its legend. What is left out
+// is as for Line.Draw.
 func Dots(p *plot.Plot, name string, colour color.NRGBA, points plotter.XYs) error {
+	points = numbers(points)
 	if len(points) == 0 {
 		return nil
 	}
