@@ -63,10 +63,11 @@ func measured(ctx context.Context, entries []search.Entry, native model.Size, th
 		}
 		networks = append(networks, n)
 	}
-	times, err := latencies(ctx, networks, threads)
+	times, agreement, err := latencies(ctx, networks, threads)
 	if err != nil {
 		return nil, err
 	}
+	fmt.Printf("The latencies of %d networks by every other round and by the rest agree with a rank correlation of %.2f.\n", len(networks), agreement)
 	list := append([]search.Entry(nil), entries...)
 	for i, n := range networks {
 		r := &list[i].Result
@@ -86,7 +87,7 @@ func values(entries []search.Entry, c search.Cost) []float64 {
 }
 
 func printCosts(s search.Settings, searched, random []search.Entry) {
-	fmt.Printf("Rank correlations (Spearman) of the costs of the %d networks of a search, and of %d networks of random genotypes:\n\n", len(searched), len(random))
+	fmt.Printf("\nRank correlations (Spearman) of the costs of the %d networks of a search, and of %d networks of random genotypes:\n\n", len(searched), len(random))
 	fmt.Println("| costs | searched | random |\n|---|---|---|")
 	for i, a := range allCosts {
 		for _, b := range allCosts[i+1:] {
@@ -96,7 +97,7 @@ func printCosts(s search.Settings, searched, random []search.Entry) {
 	fmt.Printf("\nThe winner under each, of all that were evaluated:\n\n")
 	fmt.Println("| fitness on | winner | loss | M parameters | G multiply-adds | ms a crop | place by parameters |\n|---|---|---|---|---|---|---|")
 	places := map[int]int{}
-	s.Selection, s.Cost = search.SelectFitness, search.CostParameters
+	s.Selection, s.Cost = search.SelectFitness, search.CostParameters // the paper's
 	for place, e := range s.Rank(searched) {
 		places[e.Job.ID] = place + 1
 	}

@@ -12,37 +12,44 @@ import (
 	"github.com/evopose/evopose/model/onnx"
 	"github.com/evopose/evopose/model/ort"
 	"github.com/evopose/evopose/search"
+	"github.com/evopose/evopose/search/experiments/internal/stats"
 )
 
 // Each network is run this often in each of so many rounds, so that what else
 // the machine does meets all of them alike.
 const (
-	latencyRounds = 5
+	latencyRounds = 6
 	latencyRuns   = 8
 )
 
 // latencies returns the seconds that a crop takes in the serving runtime, by
 // network: the shortest of all runs but the first of a round. The weights are
-// initial ones, which take as long as any.
-func latencies(ctx context.Context, networks []*model.Network, threads int) (_ []float64, err error) {
-	shortest := make([]float64, len(networks))
+// initial ones, which take as long as any. agreement is the rank correlation of
+// what every other round found with what the rest did.
+func latencies(ctx context.Context, networks []*model.Network, threads int) (all []float64, agreement float64, err error) {
+	var halves [2][]float64
 	for round := range latencyRounds {
+		half := &halves[round%2]
 		for i, n := range networks {
 			if ctx.Err() != nil {
-				return nil, context.Cause(ctx)
+				return nil, 0, context.Cause(ctx)
 			}
 			fmt.Fprintf(os.Stderr, "\rlatency: round %d of %d, network %d of %d ", round+1, latencyRounds, i+1, len(networks))
 			took, err := latency(n, threads)
 			if err != nil {
-				return nil, err
+				return nil, 0, err
 			}
-			if round == 0 || took < shortest[i] {
-				shortest[i] = took
+			if i == len(*half) {
+				*half = append(*half, took)
 			}
+			(*half)[i] = min((*half)[i], took)
 		}
 	}
 	fmt.Fprintln(os.Stderr)
-	return shortest, nil
+	for i := range networks {
+		all = append(all, min(halves[0][i], halves[1][i]))
+	}
+	return all, stats.Spearman(halves[0], halves[1]), nil
 }
 
 // latency runs a network on a crop.
