@@ -29,6 +29,7 @@ type searchFlags struct {
 	selection, out, name      string
 	provider, library, listen string
 	steady, sendData, asJSON  bool
+	reportOnly                bool
 	workers, threads          int
 	saveMemory                bool
 	broker                    jobs.Connection
@@ -46,10 +47,11 @@ func newSearch() *cobra.Command {
 trained, its children differ from it in a gene, start from its weights and are
 trained shortly, and the best of all so far have the next children.
 
-The folder --out gets the journal (journal.jsonl), the trained weights and at last
-winner.onnx with its card, which serve, predict, eval and export load. Ctrl-C loses
-only the evaluations under way; the same command goes on, also with more
---generations. A folder of another search is refused.
+The folder --out gets the journal (journal.jsonl), after each generation report.html
+for a browser, the trained weights and at last winner.onnx with its card, which
+serve, predict, eval and export load. Ctrl-C loses only the evaluations under way;
+the same command goes on, also with more --generations. A folder of another search
+is refused.
 
 Evaluations run in this process (--workers) and in any number of evopose worker
 processes, here or on other machines, which take them from a NATS broker: the one
@@ -60,7 +62,8 @@ in this process (--listen to reach it from elsewhere), or another (--nats).`,
       --size 128x96 --from models/evopose2d-s.onnx --gen0-epochs 5 --epochs 2 \
       --generations 4 --children 8 --parents 2 --rate 1e-3 --out runs/small
   evopose search ... --steady --fitness latency --stop-factor 1.3 --out runs/fast
-  evopose search ... --nats nats://broker:4222 --workers 0 --out runs/cluster`,
+  evopose search ... --nats nats://broker:4222 --workers 0 --out runs/cluster
+  evopose search --report-only --out runs/cluster`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return runSearch(c, &f) },
 	}
@@ -108,6 +111,7 @@ func (f *searchFlags) register(c *cobra.Command) {
 	flags.StringVar(&f.listen, "listen", "", "`address` on which the broker in this process takes evopose workers, such as 0.0.0.0:4222 (default: this machine only)")
 	flags.BoolVar(&f.sendData, "send-data", false, "keep labels and pictures on the broker, for workers that have none of their own")
 	flags.BoolVar(&f.asJSON, "json", false, "print JSON at the end")
+	flags.BoolVar(&f.reportOnly, "report-only", false, "search nothing: make report.html in --out from the journal there, which needs no other flag; the search may be running")
 	registerBroker(c, &f.broker)
 }
 

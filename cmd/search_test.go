@@ -128,6 +128,7 @@ func TestSearchCommand(t *testing.T) {
 			t.Errorf("%s does not match\n%s", want, out)
 		}
 	}
+	reportHas(t, filepath.Join(f.dir, "run"), "3 of 3")
 	out, err = evopose(t, f.dir, searchWith("--generations", "2", "--workers", "2", "--json")...)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -140,6 +141,7 @@ func TestSearchCommand(t *testing.T) {
 		t.Errorf("%+v\n%s", result, out)
 	}
 	checkWinner(t, result.Winner)
+	reportHas(t, filepath.Join(f.dir, "run"), "5 of 5")
 	if _, err := evopose(t, f.dir, searchWith("--generations", "2", "--seed", "2", "--batch", "3")...); err == nil ||
 		!strings.Contains(err.Error(), "run holds another search") || !strings.Contains(err.Error(), "seed: 1 there, 2 here") || !strings.Contains(err.Error(), "batch: 2 there, 3 here") {
 		t.Errorf("error %v", err)

@@ -19,6 +19,9 @@ import (
 )
 
 func runSearch(c *cobra.Command, f *searchFlags) (err error) {
+	if f.reportOnly {
+		return writeReport(c.OutOrStdout(), f.out)
+	}
 	if err := f.complete(c); err != nil {
 		return err
 	}
@@ -45,7 +48,7 @@ func runSearch(c *cobra.Command, f *searchFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, engine.close()) }()
-	entries, err := search.Evolve(ctx, f.settings, engine, journal, progress)
+	entries, err := evolve(ctx, f.settings, engine, journal, progress)
 	if err != nil {
 		return err
 	}
