@@ -32,11 +32,11 @@ func cost(ctx context.Context, o options) error {
 	if _, err := ort.Init(ctx, ort.LibraryOptions{Path: o.libraryPath, Install: true, Progress: os.Stderr}); err != nil {
 		return err
 	}
-	searched, err := measured(ctx, entries, s.Native, o.threads)
+	searched, err := measured(ctx, entries, s.Native)
 	if err != nil {
 		return err
 	}
-	random, err := measured(ctx, untrained(o.random), s.Native, o.threads)
+	random, err := measured(ctx, untrained(o.random), s.Native)
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func untrained(n int) []search.Entry {
 }
 
 // measured returns the entries with all costs of their networks.
-func measured(ctx context.Context, entries []search.Entry, native model.Size, threads int) ([]search.Entry, error) {
+func measured(ctx context.Context, entries []search.Entry, native model.Size) ([]search.Entry, error) {
 	var networks []*model.Network
 	for _, e := range entries {
 		n, err := model.NewNetwork(e.Job.Genotype, native)
@@ -63,7 +63,7 @@ func measured(ctx context.Context, entries []search.Entry, native model.Size, th
 		}
 		networks = append(networks, n)
 	}
-	times, agreement, err := latencies(ctx, networks, threads)
+	times, agreement, err := latencies(ctx, networks)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func drawCosts(path string, searched, random []search.Entry) error {
 		label string
 		unit  float64
 	}{{search.CostMultiplyAdds, "multiply-adds, G", 1e9}, {search.CostParameters, "parameters, M", 1e6}} {
-		p := chart.Panel("", c.label, "latency, ms a crop")
+		p := chart.Panel("", c.label, "latency, ms a crop, one thread")
 		p.Legend.Left = true
 		if err := chart.Dots(p, "random", chart.Vermilion, scatter(random, c.cost, c.unit)); err != nil {
 			return err

@@ -28,7 +28,7 @@ type options struct {
 	images, journal, transfer, libraryPath string
 	seeds, workers, generations, children  int
 	second                                 float64
-	random, threads                        int
+	random                                 int
 }
 
 // experiments are what can be measured, by the first argument.
@@ -62,13 +62,12 @@ func start(ctx context.Context, args []string) error {
 	f.IntVar(&o.children, "children", 16, "children of a generation (steady, pareto)")
 	f.Float64Var(&o.second, "second", 1, "seconds of an evaluation of the ancestor (steady)")
 	f.IntVar(&o.random, "random", 24, "networks of random genotypes that are measured, too (cost)")
-	f.IntVar(&o.threads, "threads", 1, "threads of the serving runtime (cost)")
 	if err := f.Parse(args[1:]); err != nil {
 		return err
 	}
-	if o.seeds < 2 || o.workers < 1 || o.generations < 1 || o.children < 4 || !(o.second > 0) || o.random < 0 || o.threads < 1 {
-		return fmt.Errorf("-seeds %d: want 2 or more; -children %d: 4 or more; -workers %d, -generations %d, -threads %d: 1 or more; -random %d: 0 or more; -second %v: above 0",
-			o.seeds, o.children, o.workers, o.generations, o.threads, o.random, o.second)
+	if o.seeds < 2 || o.workers < 1 || o.generations < 1 || o.children < 4 || !(o.second > 0) || o.random < 0 {
+		return fmt.Errorf("-seeds %d: want 2 or more; -children %d: 4 or more; -workers %d, -generations %d: 1 or more; -random %d: 0 or more; -second %v: above 0",
+			o.seeds, o.children, o.workers, o.generations, o.random, o.second)
 	}
 	return experiments[args[0]](ctx, o)
 }

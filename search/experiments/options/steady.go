@@ -20,7 +20,7 @@ var sigmas = []float64{0, 0.25, 0.5}
 
 // windows are the ways to search that are compared: 0 is by generations.
 func (o options) windows() []int {
-	list := []int{0, o.workers, o.workers * 3 / 2, o.children}
+	list := []int{0, o.workers, o.workers * 3 / 2, o.children, o.workers * 8}
 	slices.Sort(list)
 	return slices.Compact(list)
 }
@@ -160,7 +160,7 @@ func interval(differences []float64) string {
 	return fmt.Sprintf("%+.2f (%+.2f to %+.2f)", mean, low, high)
 }
 
-var wayColours = []color.NRGBA{chart.Vermilion, chart.Green, chart.Purple, chart.Blue}
+var wayColours = []color.NRGBA{chart.Vermilion, chart.Green, chart.Purple, chart.Blue, chart.Black}
 
 // drawSteady draws the workers' share and what is found over time.
 func (o options) drawSteady(busy map[int]plotter.XYs, r race) error {
