@@ -121,14 +121,18 @@ func meanError(values []float64, digits int) string {
 	return fmt.Sprintf("%.*f +- %.*f", digits, stat.Mean(values, nil), digits, stats.StandardError(values))
 }
 
-// surrogateFronts draws the front of every seed.
+// shown is of how many seeds fronts are drawn.
+const shown = 12
+
+// surrogateFronts draws the fronts of the first seeds.
 func surrogateFronts(found map[search.Selection]findings) (*plot.Plot, error) {
-	p := chart.Panel("Surrogate, the front of every seed", "parameters, M", "loss")
+	p := chart.Panel("Surrogate, fronts of some seeds", "parameters, M", "loss")
 	for _, s := range []struct {
 		selection search.Selection
 		line      chart.Line
 	}{{search.SelectFitness, chart.Line{Colour: chart.Vermilion}}, {search.SelectPareto, chart.Line{Colour: chart.Blue}}} {
-		for i, front := range found[s.selection].fronts {
+		fronts := found[s.selection].fronts
+		for i, front := range fronts[:min(shown, len(fronts))] {
 			line := s.line
 			line.Colour, line.Width = chart.Faint(line.Colour), 1
 			if i == 0 {
