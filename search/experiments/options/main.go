@@ -1,0 +1,75 @@
+// Command options measures what the search's options beyond the paper do:
+//
+//	go run ./search/experiments/options steady
+//	go run ./search/experiments/options cost -journal runs/search
+//	go run ./search/experiments/options stop -transfer runs/transfer
+//	go run ./search/experiments/options pareto -journal runs/search
+//
+// Each prints Markdown and draws a figure into -images. steady and pareto
+// compare many searches on a surrogate of training (surrogate.go); the others
+// read what real trainings left.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// options are the flags.
+type options struct {
+	images, journal, transfer, libraryPath string
+	seeds, workers, generations, children  int
+	second                                 float64
+	random                                 int
+}
+
+// experiments are what can be measured, by the first argument.
+var experiments = map[string]func(context.Context, options) error{
+	"steady": steady, "cost": cost, "stop": stop, "pareto": pareto,
+}
+
+func main() {
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	if err := start(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "options:", err)
+		os.Exit(1)
+	}
+}
+
+func start(ctx context.Context, args []string) error {
+	names := strings.Join(slices.Sorted(maps.Keys(experiments)), ", ")
+	if len(args) == 0 || experiments[args[0]] == nil {
+		return fmt.Errorf("want what to measure, one of %s, then flags; -h after it lists them", names)
+	}
+	var o options
+	f := flag.NewFlagSet(args[0], flag.ExitOnError)
+	f.StringVar(&o.images, "images", "docs/images", "folder of the figures")
+	f.StringVar(&o.journal, "journal", "runs/search", "folder of a search (cost, pareto)")
+	f.StringVar(&o.transfer, "transfer", "runs/transfer", "folder of the experiment on weight transfer (stop)")
+	f.StringVar(&o.libraryPath, "library", "", "ONNX Runtime's library (default: found or installed) (cost)")
+	f.IntVar(&o.seeds, "seeds", 64, "searches on the surrogate of each kind (steady, pareto)")
+	f.IntVar(&o.workers, "workers", 8, "workers (steady)")
+	f.IntVar(&o.generations, "generations", 6, "generations (steady, pareto)")
+	f.IntVar(&o.children, "children", 16, "children of a generation (steady, pareto)")
+	f.Float64Var(&o.second, "second", 1, "seconds of an evaluation of the ancestor (steady)")
+	f.IntVar(&o.random, "random", 24, "networks of random genotypes that are measured, too (cost)")
+	if err := f.Parse(args[1:]); err != nil {
+		return err
+	}
+	if o.seeds < 2 || o.workers < 1 || o.generations < 1 || o.children < 4 || !(o.second > 0) || o.random < 0 {
+		return fmt.Errorf("-seeds %d: want 2 or more; -children %d: 4 or more; -workers %d, -generations %d: 1 or more; -random %d: 0 or more; -second %v: above 0",
+			o.seeds, o.children, o.workers, o.generations, o.random, o.second)
+	}
+	return experiments[args[0]](ctx, o)
+}
+
+func (o options) figure(name string) string { return filepath.Join(o.images, name) }
