@@ -253,8 +253,9 @@ func (g *graph) pad(a value, before, after []int) value {
 	return g.emit(node{op: "Pad", in: []value{a, g.list(append(append([]int(nil), before...), after...)...)}, shape: shape})
 }
 
-// matmul multiplies the last two axes, batched over the others; transA and
-// transB transpose a factor first. A factor of rank 2 serves the whole batch.
+// matmul multiplies the last two axes, batched over the others, which broadcast;
+// transA and transB transpose a factor first. A factor of rank 2 serves the whole
+// batch.
 func (g *graph) matmul(a, b value, transA, transB bool) value {
 	m, n := a.shape[len(a.shape)-2], b.shape[len(b.shape)-1]
 	attrs := []onnx.Attribute{}
@@ -266,11 +267,8 @@ func (g *graph) matmul(a, b value, transA, transB bool) value {
 		n = b.shape[len(b.shape)-2]
 		attrs = append(attrs, integer("transB", 1))
 	}
-	batch := a.shape[:len(a.shape)-2]
-	if len(b.shape) > len(a.shape) {
-		batch = b.shape[:len(b.shape)-2]
-	}
-	shape := append(append([]int(nil), batch...), m, n)
+	batch := broadcast(value{shape: a.shape[:len(a.shape)-2]}, value{shape: b.shape[:len(b.shape)-2]})
+	shape := append(batch, m, n)
 	return g.emit(node{op: "FusedMatMul", domain: microsoft, in: []value{a, b}, attrs: attrs, shape: shape})
 }
 

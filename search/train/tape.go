@@ -26,7 +26,7 @@ type tape struct {
 	// by trainable parameters; statistics holds the batch's mean and variance
 	// by the moving statistic's name.
 	grads, paramGrads, statistics map[string]value
-	scaled                        map[string]scaled
+	scaled                        map[string]func(shift ...value) value
 	adds                          int // residual additions so far
 }
 
@@ -42,6 +42,11 @@ func (t *tape) network(layers []model.Layer) {
 		l := &layers[i]
 		if i+1 < len(layers) && expands(l, &layers[i+1]) {
 			t.outputs[layers[i+1].Name] = t.expand(l, &layers[i+1], t.outputs[l.Inputs[0]])
+			i++
+			continue
+		}
+		if i+1 < len(layers) && t.gates(l, &layers[i+1]) {
+			t.outputs[layers[i+1].Name] = t.gated(l, &layers[i+1], t.outputs[l.Inputs[0]], t.outputs[l.Inputs[1]])
 			i++
 			continue
 		}
@@ -96,8 +101,8 @@ func (t *tape) onBackward(l *model.Layer, f func(dy value)) {
 // place, and comes after a scaledGradient.
 func (t *tape) gradient(layer string, d value) {
 	if s, ok := t.scaled[layer]; ok && d.shape[2]*d.shape[3] == 1 {
-		d = t.scalePlanes(s.dy, s.gate, d)
 		delete(t.scaled, layer)
+		d = s(d)
 	}
 	t.settle(layer)
 	if t.outputs[layer].blocked {
@@ -111,18 +116,16 @@ func (t *tape) gradient(layer string, d value) {
 	t.grads[layer] = d
 }
 
-// scaled is a gradient of dy times the gate of each plane that is still to be
-// computed, so that what is the same at each place can be added with it.
-type scaled struct{ dy, gate value }
-
-// scaledGradient starts the gradient of a layer's output.
-func (t *tape) scaledGradient(layer string, dy, gate value) { t.scaled[layer] = scaled{dy, gate} }
+// scaledGradient starts the gradient of a layer's output with one that is still
+// to be computed, by f, so that what is the same at each place, shift [N,C,1,1],
+// can be added with it.
+func (t *tape) scaledGradient(layer string, f func(shift ...value) value) { t.scaled[layer] = f }
 
 // settle computes the scaledGradient of a layer, if there is one.
 func (t *tape) settle(layer string) {
 	if s, ok := t.scaled[layer]; ok {
 		delete(t.scaled, layer)
-		t.gradient(layer, t.scalePlanes(s.dy, s.gate))
+		t.gradient(layer, s())
 	}
 }
 
@@ -153,6 +156,9 @@ func (t *tape) perChannel(v value) value { return t.reshape(v, 1, v.len(), 1, 1)
 //
 //	dbeta = sum dy, dgamma = sum dy x^, dx = scale (dy - dbeta/M - x^ dgamma/M)
 func (t *tape) batchNorm(l *model.Layer, x value) value {
+	if t.fills(x.shape[1]) {
+		x = t.toBlocks(x)
+	}
 	count := float64(x.shape[0] * x.shape[2] * x.shape[3])
 	mean := t.times(t.channelSums(x), 1/count)
 	square := t.times(t.sum(t.dots(x, x), 0), 1/count)
@@ -212,7 +218,7 @@ func (t *tape) globalPool(l *model.Layer, x value) value {
 func (t *tape) multiply(l *model.Layer, x, gate value) value {
 	y := t.scalePlanes(x, gate)
 	t.onBackward(l, func(dy value) {
-		t.scaledGradient(l.Inputs[0], dy, gate)
+		t.scaledGradient(l.Inputs[0], func(shift ...value) value { return t.scalePlanes(dy, gate, shift...) })
 		t.gradient(l.Inputs[1], t.dots(dy, x))
 	})
 	return y
@@ -221,6 +227,9 @@ func (t *tape) multiply(l *model.Layer, x, gate value) value {
 // residual adds the branch to x. Drop-connect (stochastic depth: Huang et al.,
 // ECCV 2016) multiplies the branch, sample by sample, by 0 or 1/(1-rate).
 func (t *tape) residual(l *model.Layer, x, branch value) value {
+	if x.blocked != branch.blocked { // the same channels, so both can be either
+		x, branch = t.toBlocks(x), t.toBlocks(branch)
+	}
 	var drop value
 	if t.drops.name != "" && l.DropRate > 0 {
 		drop = t.reshape(t.slice(t.drops, 0, t.adds, 1, 1), t.batch, 1, 1, 1)
