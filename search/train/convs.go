@@ -196,7 +196,7 @@ func (t *tape) phasedBackward(l *model.Layer, x, kernel, dy value) {
 		}
 	}
 	t.gradient(l.Inputs[0], dx[0])
-	t.setGrad(l, "kernel", t.phasedKernel(l, t.toPlanes(x), phases))
+	t.setGrad(l, "kernel", t.phasedKernel(l, t.toPlanes(x), t.split(t.toPlanes(dy), 0, n, n, n, n)))
 }
 
 // phasedKernel returns the kernel's gradient [in, out, 3, 3]: element (r, s)

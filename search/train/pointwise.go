@@ -48,19 +48,18 @@ func (t *tape) paddedMatrix(w value) value {
 	return t.pad(w, []int{0, 0}, []int{t.padded(out) - out, t.padded(in) - in})
 }
 
-// blockKernel returns a kernel [O, I, k, k] (or [O, I]) in the blocked layout,
-// with O and I exchanged if turned.
+// blockKernel returns a kernel [O, I, k, k] or [O, I] in the blocked layout, one
+// of [O, I] with O and I exchanged if turned.
 func (t *tape) blockKernel(w value, turned bool) value {
 	o, i, b := w.shape[0], w.shape[1], t.block
-	kh, kw := 1, 1
-	if len(w.shape) == 4 {
-		kh, kw = w.shape[2], w.shape[3]
+	switch {
+	case turned:
+		return t.reshape(t.transpose(t.reshape(w, o, i/b, b), 1, 0, 2), i, o, 1, 1)
+	case len(w.shape) == 2:
+		return t.reshape(t.transpose(t.reshape(w, o/b, b, i), 0, 2, 1), o, i, 1, 1)
 	}
-	parts := t.reshape(w, o/b, b, i/b, b, kh, kw)
-	if turned {
-		return t.reshape(t.transpose(parts, 2, 0, 4, 5, 1, 3), i, o, kh, kw)
-	}
-	return t.reshape(t.transpose(parts, 0, 2, 4, 5, 3, 1), o, i, kh, kw)
+	kh, kw := w.shape[2], w.shape[3]
+	return t.reshape(t.transpose(t.reshape(w, o/b, b, i/b, b, kh, kw), 0, 2, 4, 5, 3, 1), o, i, kh, kw)
 }
 
 // blockedDense convolves a blocked x with a kernel in the blocked layout; more
