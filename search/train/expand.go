@@ -47,13 +47,13 @@ func (t *tape) expand(conv, norm *model.Layer, x value) value {
 	scale := t.mul(column(t.param(norm, "gamma")), rstd)
 	shift := t.sub(column(t.param(norm, "beta")), t.mul(mean, scale))
 	scaled := t.mul(w, scale)
-	forward, backward := t.expandPlain, t.expandPlainBack
+	var y value
 	if t.fills(out) {
-		forward, backward = t.expandBlocked, t.expandBlockedBack
+		y = t.expandBlocked(norm, x, scaled, shift)
 	} else {
 		x = plain
+		y = t.conv(convolution{op: "Conv"}, x, t.reshape(scaled, out, in, 1, 1), out, t.reshape(shift, out))
 	}
-	y := forward(x, scaled, shift)
 
 	t.onBackward(norm, func(dy value) {
 		p := t.transpose(t.outer(plain, dy), 1, 0)
@@ -68,14 +68,13 @@ func (t *tape) expand(conv, norm *model.Layer, x value) value {
 
 		b := t.times(k, -1/count)
 		c := t.sub(t.times(t.mul(scale, dbeta), -1/count), t.mul(b, mean))
-		t.gradient(conv.Inputs[0], backward(x, dy, w, scaled, b, c))
+		if dy.blocked {
+			t.gradient(conv.Inputs[0], t.expandBlockedBack(x, dy, w, scaled, b, c))
+		} else {
+			t.gradient(conv.Inputs[0], t.expandPlainBack(x, dy, w, scaled, b, c))
+		}
 	})
 	return y
-}
-
-func (t *tape) expandPlain(x, scaled, shift value) value {
-	out, in := scaled.shape[0], scaled.shape[1]
-	return t.conv(convolution{op: "Conv"}, x, t.reshape(scaled, out, in, 1, 1), out, t.reshape(shift, out))
 }
 
 func (t *tape) expandPlainBack(x, dy, w, scaled, b, c value) value {
@@ -85,9 +84,13 @@ func (t *tape) expandPlainBack(x, dy, w, scaled, b, c value) value {
 	return t.reshape(t.add(direct, t.add(through, constant)), x.shape...)
 }
 
-func (t *tape) expandBlocked(x, scaled, shift value) value {
-	kernel := t.blockKernel(t.paddedMatrix(scaled), false)
-	return t.blockedDense(convolution{}, t.paddedBlocks(x), kernel, t.reshape(shift, scaled.shape[0]))
+func (t *tape) expandBlocked(norm *model.Layer, x, scaled, shift value) value {
+	x = t.paddedBlocks(x)
+	kernel, bias := t.blockKernel(t.paddedMatrix(scaled), false), t.reshape(shift, scaled.shape[0])
+	t.sigmoids[norm.Name] = func(after value) value {
+		return t.blockedDense(convolution{activation: "Sigmoid"}, x, kernel, t.late(bias, after))
+	}
+	return t.blockedDense(convolution{}, x, kernel, bias)
 }
 
 func (t *tape) expandBlockedBack(x, dy, w, scaled, b, c value) value {

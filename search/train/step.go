@@ -65,7 +65,7 @@ func buildStep(n *model.Network, o stepOptions) *stepGraph {
 	s := &stepGraph{layout: newLayout(n)}
 	t := &tape{graph: g, batch: o.Batch, block: o.Block,
 		params: map[string]value{}, outputs: map[string]value{},
-		grads: map[string]value{}, scaled: map[string]func(...value) value{}, paramGrads: map[string]value{}, statistics: map[string]value{}}
+		grads: map[string]value{}, scaled: map[string]func(...value) value{}, sigmoids: map[string]func(value) value{}, paramGrads: map[string]value{}, statistics: map[string]value{}}
 
 	weights := g.input(inWeights, s.layout.size)
 	first := g.input(inFirst, s.layout.size)

@@ -28,6 +28,10 @@ type tape struct {
 	grads, paramGrads, statistics map[string]value
 	scaled                        map[string]func(shift ...value) value
 	adds                          int // residual additions so far
+	// sigmoids computes the sigmoid of a layer's output once more, from what is
+	// kept anyway, for layers where that is cheap. It is to be computed after
+	// another value.
+	sigmoids map[string]func(after value) value
 }
 
 // network appends the layers.
@@ -168,6 +172,11 @@ func (t *tape) batchNorm(l *model.Layer, x value) value {
 	scale := t.mul(t.perChannel(t.param(l, "gamma")), rstd)
 	shift := t.sub(t.perChannel(t.param(l, "beta")), t.mul(mean, scale))
 	y := t.scaleChannels(x, scale, shift)
+	if x.blocked {
+		t.sigmoids[l.Name] = func(after value) value {
+			return t.scaleRows(x, convolution{group: x.shape[1], activation: "Sigmoid"}, scale, t.late(shift, after))
+		}
+	}
 	t.onBackward(l, func(dy value) {
 		dbeta := t.channelSums(dy)
 		dgamma := t.mul(rstd, t.sub(t.sum(t.dots(dy, x), 0), t.mul(mean, dbeta)))
@@ -187,15 +196,36 @@ func (t *tape) keepStatistics(l *model.Layer, mean, variance value) {
 }
 
 // swish is x*sigmoid(x); with s the sigmoid and y the result its derivative is
-// s + y (1 - s) = s (1 - y) + y.
+// s + y (1 - s) = s (1 - y) + y. Where x can be had again, only y is kept.
 func (t *tape) swish(l *model.Layer, x value) value {
-	s := t.unary("Sigmoid", x)
-	y := t.mul(x, s)
+	again := t.sigmoids[l.Inputs[0]]
+	var s, y value
+	if again != nil {
+		y = t.unary("QuickGelu", x)
+	} else {
+		s = t.unary("Sigmoid", x)
+		y = t.mul(x, s)
+	}
 	t.onBackward(l, func(dy value) {
-		slope := t.add(t.mul(s, t.sub(t.scalar(1), y)), y)
+		one := t.scalar(1)
+		if again != nil {
+			s, one = again(dy), t.late(one, dy)
+		}
+		slope := t.add(t.mul(s, t.sub(one, y)), y)
 		t.gradient(l.Inputs[0], t.mul(dy, slope))
 	})
 	return y
+}
+
+// late returns a small v that is computed after another value. The runtime
+// computes what needs no gradient before the backward pass, and would keep it
+// until it is used.
+func (t *tape) late(v, after value) value {
+	first := t.slice(t.reshape(after, after.len()), 0, 0, 1, 1)
+	if len(v.shape) > 0 {
+		v = t.reshape(v, v.len())
+	}
+	return t.add(v, t.times(first, 0))
 }
 
 func (t *tape) sigmoid(l *model.Layer, x value) value {
