@@ -87,8 +87,10 @@ func (t *tape) expandPlainBack(x, dy, w, scaled, b, c value) value {
 func (t *tape) expandBlocked(norm *model.Layer, x, scaled, shift value) value {
 	x = t.paddedBlocks(x)
 	kernel, bias := t.blockKernel(t.paddedMatrix(scaled), false), t.reshape(shift, scaled.shape[0])
-	t.sigmoids[norm.Name] = func(after value) value {
-		return t.blockedDense(convolution{activation: "Sigmoid"}, x, kernel, t.late(bias, after))
+	if t.save {
+		t.sigmoids[norm.Name] = func(after value) value {
+			return t.blockedDense(convolution{activation: "Sigmoid"}, x, kernel, t.late(bias, after))
+		}
 	}
 	return t.blockedDense(convolution{}, x, kernel, bias)
 }

@@ -18,6 +18,7 @@ type tape struct {
 	batch  int
 	block  int              // channels in a block of the blocked layout; 0: native operators only
 	params map[string]value // by model.Param.Name
+	save   bool             // compute sigmoids again in the backward pass
 	drops  value            // [adds, N]: what each residual branch is multiplied by; no name: 1
 
 	outputs  map[string]value // of the layers, by name
@@ -28,9 +29,8 @@ type tape struct {
 	grads, paramGrads, statistics map[string]value
 	scaled                        map[string]func(shift ...value) value
 	adds                          int // residual additions so far
-	// sigmoids computes the sigmoid of a layer's output once more, from what is
-	// kept anyway, for layers where that is cheap. It is to be computed after
-	// another value.
+	// sigmoids hold, to save memory, how to compute the sigmoid of a layer's
+	// output again, after another value and from what is kept anyway.
 	sigmoids map[string]func(after value) value
 }
 
@@ -172,7 +172,7 @@ func (t *tape) batchNorm(l *model.Layer, x value) value {
 	scale := t.mul(t.perChannel(t.param(l, "gamma")), rstd)
 	shift := t.sub(t.perChannel(t.param(l, "beta")), t.mul(mean, scale))
 	y := t.scaleChannels(x, scale, shift)
-	if x.blocked {
+	if x.blocked && t.save {
 		t.sigmoids[l.Name] = func(after value) value {
 			return t.scaleRows(x, convolution{group: x.shape[1], activation: "Sigmoid"}, scale, t.late(shift, after))
 		}
