@@ -77,6 +77,8 @@ func (t *tape) expand(conv, norm *model.Layer, x value) value {
 	return y
 }
 
+// expandPlainBack returns dX for tensors in planes; w and scaled are [out, in], b
+// and c [out, 1].
 func (t *tape) expandPlainBack(x, dy, w, scaled, b, c value) value {
 	direct := t.matmul(scaled, t.flat(dy), true, false)
 	through := t.matmul(t.matmul(w, t.mul(b, w), true, false), t.flat(x), false, false)
@@ -84,6 +86,7 @@ func (t *tape) expandPlainBack(x, dy, w, scaled, b, c value) value {
 	return t.reshape(t.add(direct, t.add(through, constant)), x.shape...)
 }
 
+// expandBlocked returns y in the blocked layout.
 func (t *tape) expandBlocked(norm *model.Layer, x, scaled, shift value) value {
 	x = t.paddedBlocks(x)
 	kernel, bias := t.blockKernel(t.paddedMatrix(scaled), false), t.reshape(shift, scaled.shape[0])
@@ -95,6 +98,8 @@ func (t *tape) expandBlocked(norm *model.Layer, x, scaled, shift value) value {
 	return t.blockedDense(convolution{}, x, kernel, bias)
 }
 
+// expandBlockedBack is expandPlainBack for a dy in the blocked layout. What the
+// channels of padding get is zero, and cut off.
 func (t *tape) expandBlockedBack(x, dy, w, scaled, b, c value) value {
 	in := w.shape[1]
 	w, scaled = t.paddedMatrix(w), t.paddedMatrix(scaled)
