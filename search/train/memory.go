@@ -8,8 +8,7 @@ import (
 )
 
 // What EstimateMemory goes by: the peak resident memory of three steps of S at
-// 128x96 (batch 2 and 8) and 256x192 (2 and 4), and of L's widths at 256x192 (2
-// and 4). For each sample these took up to 1.22 times the bytes of all layers'
+// 128x96 (batch 2 and 8) and 256x192 (2 and 4); wider networks are not measured. For each sample these took up to 1.22 times the bytes of all layers'
 // outputs, with SaveMemory up to 0.94 times.
 const (
 	memoryPerOutput      = 1.3
