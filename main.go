@@ -8,4 +8,7 @@ import (
 	"github.com/evopose/evopose/cmd"
 )
 
-func main() { os.Exit(cmd.Execute()) }
+func main() {
+	cmd.UseHugePages()
+	os.Exit(cmd.Execute())
+}

@@ -24,6 +24,10 @@ func TestMain(m *testing.M) {
 		os.Args = append([]string{"evopose"}, strings.Split(line, "\n")...)
 		os.Exit(Execute())
 	}
+	if os.Getenv(hugePagesTest) != "" {
+		reportHugePages()
+		return
+	}
 	os.Exit(m.Run())
 }
 

@@ -89,7 +89,7 @@ func keys() []key {
 const EnvPrefix = "EVOPOSE_"
 
 // otherEnv are the variables with that prefix that are no configuration keys.
-var otherEnv = []string{"EVOPOSE_ORT_LIB", "EVOPOSE_CACHE", "EVOPOSE_CONFIG"}
+var otherEnv = []string{"EVOPOSE_ORT_LIB", "EVOPOSE_CACHE", "EVOPOSE_CONFIG", "EVOPOSE_HUGE_PAGES"}
 
 // EnvName returns the environment variable of a key.
 func EnvName(key string) string {

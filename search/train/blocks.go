@@ -42,7 +42,7 @@ func (t *tape) blockedConv(c convolution, x, kernel value, more ...value) value 
 // for each channel. A shift without a name is left out.
 func (t *tape) scaleChannels(x, factor, shift value, plus ...value) value {
 	if x.blocked {
-		return t.scaleRows(x, x.shape[0], x.shape[1], factor, shift, plus...)
+		return t.scaleRows(x, convolution{group: x.shape[1]}, factor, shift, plus...)
 	}
 	y := t.mul(x, t.perChannel(factor))
 	if shift.name != "" {
@@ -65,14 +65,16 @@ func (t *tape) scalePlanes(x, factor value, shift ...value) value {
 	}
 	planes := x.shape[0] * x.shape[1]
 	if len(shift) == 0 {
-		return t.scaleRows(x, 1, planes, factor, value{})
+		return t.scaleRows(x, convolution{group: planes}, factor, value{})
 	}
-	return t.scaleRows(x, 1, planes, factor, shift[0])
+	return t.scaleRows(x, convolution{group: planes}, factor, shift[0])
 }
 
-// scaleRows takes a blocked x for n samples of c channels of one row.
-func (t *tape) scaleRows(x value, n, c int, factor, shift value, plus ...value) value {
-	row := x.shape[2] * x.shape[3] * x.shape[0] * x.shape[1] / (n * c)
+// scaleRows takes a blocked x for samples of as many channels as o's group has,
+// each of one row.
+func (t *tape) scaleRows(x value, o convolution, factor, shift value, plus ...value) value {
+	c := o.group
+	n, row := x.shape[0]*x.shape[1]/c, x.shape[2]*x.shape[3]
 	var more []value
 	switch {
 	case shift.name != "":
@@ -83,7 +85,7 @@ func (t *tape) scaleRows(x value, n, c int, factor, shift value, plus ...value) 
 	for _, p := range plus {
 		more = append(more, t.reshape(p, n, c, 1, row))
 	}
-	y := t.blockedConv(convolution{group: c}, t.reshape(x, n, c, 1, row), t.reshape(factor, c, 1, 1, 1), more...)
+	y := t.blockedConv(o, t.reshape(x, n, c, 1, row), t.reshape(factor, c, 1, 1, 1), more...)
 	y = t.reshape(y, x.shape...)
 	y.blocked = true
 	return y

@@ -7,6 +7,8 @@ func (t *tape) denseConv(l *model.Layer, x value) value {
 	switch {
 	case l.In.H*l.In.W == 1:
 		return t.fullyConnected(l, x)
+	case l.Kernel == 1 && l.Stride == 1 && t.fills(l.In.C) && wants(l):
+		return t.pointwiseBlocked(l, t.toBlocks(x))
 	case l.Kernel == 1 && l.Stride == 1:
 		return t.pointwise(l, x)
 	}
@@ -23,7 +25,7 @@ func (t *tape) biased(l *model.Layer, y value) value {
 
 func (t *tape) biasGrad(l *model.Layer, dy value) {
 	if l.Bias {
-		t.setGrad(l, "bias", t.sum(dy, 0, 2, 3))
+		t.setGrad(l, "bias", t.channelSums(dy))
 	}
 }
 
@@ -51,10 +53,9 @@ func (t *tape) pointwise(l *model.Layer, x value) value {
 	y := t.biased(l, t.conv(convolution{op: "Conv"}, x, kernel, out))
 	t.onBackward(l, func(dy value) {
 		t.biasGrad(l, dy)
-		d := t.flat(dy)
-		t.setGrad(l, "kernel", t.products(d, t.flat(x)))
+		t.setGrad(l, "kernel", t.outer(dy, x))
 		if wants(l) {
-			dx := t.matmul(t.reshape(kernel, out, in), d, true, false)
+			dx := t.matmul(t.reshape(kernel, out, in), t.flat(dy), true, false)
 			t.gradient(l.Inputs[0], t.reshape(dx, x.shape...))
 		}
 	})
@@ -83,13 +84,14 @@ func (t *tape) windowed(l *model.Layer, x value) value {
 	t.onBackward(l, func(dy value) {
 		t.biasGrad(l, dy)
 		windows := t.windows(x, l.Kernel, l.Stride, l.Pads)
-		t.setGrad(l, "kernel", t.kernelOf(t.matmul(t.flat(dy), windows, false, true), l.Kernel))
+		d := t.transpose(t.outer(windows, dy), 1, 0)
+		t.setGrad(l, "kernel", t.kernelOf(t.reshape(d, 1, l.Out.C, windows.shape[1]), l.Kernel))
 	})
 	return y
 }
 
 // windows lays out what each place of a convolution's output sees ("im2col"):
-// [N, k*k*C, h*w], rows in the order (row, column, channel).
+// [N, k*k*C, h, w], channels in the order (row, column, channel).
 func (t *tape) windows(x value, k, stride int, pads [4]int) value {
 	padded := t.pad(x, []int{0, 0, pads[0], pads[1]}, []int{0, 0, pads[2], pads[3]})
 	h, w := (padded.shape[2]-k)/stride+1, (padded.shape[3]-k)/stride+1
@@ -100,7 +102,7 @@ func (t *tape) windows(x value, k, stride int, pads [4]int) value {
 			parts = append(parts, t.slice(rows, 3, j, stride, w))
 		}
 	}
-	return t.flat(t.concat(1, parts...))
+	return t.concat(1, parts...)
 }
 
 // kernelOf sums d [N, A, k*k*B] over the samples and returns it as a kernel
@@ -115,10 +117,10 @@ func (t *tape) kernelOf(d value, k int) value {
 // gradient of a convolution, so its own gradient by x is that convolution:
 // with the windows D of dy, dX = K D and dK = X D^T.
 func (t *tape) transposed(l *model.Layer, x value) value {
-	kernel := t.param(l, "kernel")
+	x, kernel := t.toPlanes(x), t.param(l, "kernel")
 	y := t.conv(convolution{op: "ConvTranspose", stride: l.Stride, pads: l.Pads}, x, kernel, l.Out.C)
 	t.onBackward(l, func(dy value) {
-		windows := t.windows(dy, l.Kernel, l.Stride, l.Pads)
+		windows := t.flat(t.windows(t.toPlanes(dy), l.Kernel, l.Stride, l.Pads))
 		t.setGrad(l, "kernel", t.kernelOf(t.matmul(t.flat(x), windows, false, true), l.Kernel))
 		flat := t.reshape(t.transpose(kernel, 0, 2, 3, 1), l.In.C, windows.shape[1])
 		t.gradient(l.Inputs[0], t.reshape(t.matmul(flat, windows, false, false), x.shape...))
@@ -139,17 +141,22 @@ var phaseTaps = [2][]int{{2, 0}, {1}}
 // describe the phases).
 func (t *tape) phasedTranspose(l *model.Layer, x value) value {
 	kernel := t.param(l, "kernel")
+	if t.fills(l.In.C) && t.fills(l.Out.C) {
+		x = t.toBlocks(x)
+	}
 	// As a convolution the kernel is [out, in, k, k].
 	k := t.transpose(kernel, 1, 0, 2, 3)
 	var phases []value
 	for a := range 2 {
 		for b := range 2 {
 			pads := [4]int{len(phaseTaps[a]) - 1, len(phaseTaps[b]) - 1, 0, 0}
-			phases = append(phases, t.conv(convolution{op: "Conv", pads: pads}, x, t.taps(k, phaseTaps[a], phaseTaps[b]), l.Out.C))
+			phases = append(phases, t.dense(pads, x, t.taps(k, phaseTaps[a], phaseTaps[b])))
 		}
 	}
 	t.onBackward(l, func(dy value) { t.phasedBackward(l, x, kernel, dy) })
-	return t.concat(0, phases...)
+	y := t.concat(0, phases...)
+	y.blocked = x.blocked
+	return y
 }
 
 // taps picks kernel elements along both axes.
@@ -169,7 +176,10 @@ func (t *tape) taps(k value, rows, columns []int) value {
 func (t *tape) phasedBackward(l *model.Layer, x, kernel, dy value) {
 	n := t.batch
 	phases := t.split(dy, 0, n, n, n, n)
-	var dx value
+	for i := range phases {
+		phases[i].blocked = dy.blocked
+	}
+	var dx []value
 	for a := range 2 {
 		for b := range 2 {
 			// Towards x the taps are in rising order of places: element 0 of
@@ -182,16 +192,11 @@ func (t *tape) phasedBackward(l *model.Layer, x, kernel, dy value) {
 				columns = phaseTaps[1]
 			}
 			pads := [4]int{0, 0, len(rows) - 1, len(columns) - 1}
-			part := t.conv(convolution{op: "Conv", pads: pads}, phases[2*a+b], t.taps(kernel, rows, columns), l.In.C)
-			if dx.name == "" {
-				dx = part
-			} else {
-				dx = t.add(dx, part)
-			}
+			dx = []value{t.dense(pads, phases[2*a+b], t.taps(kernel, rows, columns), dx...)}
 		}
 	}
-	t.gradient(l.Inputs[0], dx)
-	t.setGrad(l, "kernel", t.phasedKernel(l, x, phases))
+	t.gradient(l.Inputs[0], dx[0])
+	t.setGrad(l, "kernel", t.phasedKernel(l, t.toPlanes(x), t.split(t.toPlanes(dy), 0, n, n, n, n)))
 }
 
 // phasedKernel returns the kernel's gradient [in, out, 3, 3]: element (r, s)
@@ -204,15 +209,14 @@ func (t *tape) phasedKernel(l *model.Layer, x value, phases []value) value {
 	for p := range 2 {
 		rows := t.slice(padded, 2, 1-p, 1, h)
 		for q := range 2 {
-			shifted[p][q] = t.flat(t.slice(rows, 3, 1-q, 1, w))
+			shifted[p][q] = t.slice(rows, 3, 1-q, 1, w)
 		}
 	}
-	shifted[0][0] = t.flat(x)
+	shifted[0][0] = x
 	var parts []value
 	for r := range 3 {
 		for s := range 3 {
-			phase := t.flat(phases[2*(r%2)+s%2])
-			d := t.sum(t.matmul(shifted[r/2][s/2], phase, false, true), 0)
+			d := t.outer(shifted[r/2][s/2], phases[2*(r%2)+s%2])
 			parts = append(parts, t.reshape(d, l.In.C, l.Out.C, 1))
 		}
 	}

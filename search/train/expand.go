@@ -33,9 +33,10 @@ func (t *tape) expand(conv, norm *model.Layer, x value) value {
 	count := float64(x.shape[0] * x.shape[2] * x.shape[3])
 	column := func(v value) value { return t.reshape(v, v.len(), 1) }
 	w := t.reshape(t.param(conv, "kernel"), out, in)
-	flat := t.flat(x)
+	plain := t.toPlanes(x)
+	flat := t.flat(plain)
 
-	mu := column(t.times(t.sum(x, 0, 2, 3), 1/count))
+	mu := column(t.times(t.channelSums(x), 1/count))
 	gram := t.times(t.products(flat, flat), 1/count)
 	wc := t.matmul(w, t.sub(gram, t.matmul(mu, mu, false, true)), false, false)
 	mean := t.matmul(w, mu, false, false)
@@ -46,12 +47,17 @@ func (t *tape) expand(conv, norm *model.Layer, x value) value {
 	scale := t.mul(column(t.param(norm, "gamma")), rstd)
 	shift := t.sub(column(t.param(norm, "beta")), t.mul(mean, scale))
 	scaled := t.mul(w, scale)
-	y := t.conv(convolution{op: "Conv"}, x, t.reshape(scaled, out, in, 1, 1), out, t.reshape(shift, out))
+	var y value
+	if t.fills(out) {
+		y = t.expandBlocked(norm, x, scaled, shift)
+	} else {
+		x = plain
+		y = t.conv(convolution{op: "Conv"}, x, t.reshape(scaled, out, in, 1, 1), out, t.reshape(shift, out))
+	}
 
 	t.onBackward(norm, func(dy value) {
-		d := t.flat(dy)
-		p := t.products(d, flat)
-		dbeta := column(t.sum(dy, 0, 2, 3))
+		p := t.transpose(t.outer(plain, dy), 1, 0)
+		dbeta := column(t.channelSums(dy))
 		dgamma := t.mul(rstd, t.sub(t.sum(t.mul(w, p), 1), t.mul(mean, dbeta)))
 		t.setGrad(norm, "beta", dbeta)
 		t.setGrad(norm, "gamma", dgamma)
@@ -62,11 +68,43 @@ func (t *tape) expand(conv, norm *model.Layer, x value) value {
 
 		b := t.times(k, -1/count)
 		c := t.sub(t.times(t.mul(scale, dbeta), -1/count), t.mul(b, mean))
-		direct := t.matmul(scaled, d, true, false)
-		through := t.matmul(t.matmul(w, t.mul(b, w), true, false), flat, false, false)
-		constant := t.reshape(t.matmul(w, c, true, false), 1, in, 1)
-		dx := t.add(direct, t.add(through, constant))
-		t.gradient(conv.Inputs[0], t.reshape(dx, x.shape...))
+		if dy.blocked {
+			t.gradient(conv.Inputs[0], t.expandBlockedBack(x, dy, w, scaled, b, c))
+		} else {
+			t.gradient(conv.Inputs[0], t.expandPlainBack(x, dy, w, scaled, b, c))
+		}
 	})
 	return y
+}
+
+// expandPlainBack returns dX for tensors in planes; w and scaled are [out, in], b
+// and c [out, 1].
+func (t *tape) expandPlainBack(x, dy, w, scaled, b, c value) value {
+	direct := t.matmul(scaled, t.flat(dy), true, false)
+	through := t.matmul(t.matmul(w, t.mul(b, w), true, false), t.flat(x), false, false)
+	constant := t.reshape(t.matmul(w, c, true, false), 1, w.shape[1], 1)
+	return t.reshape(t.add(direct, t.add(through, constant)), x.shape...)
+}
+
+// expandBlocked returns y in the blocked layout.
+func (t *tape) expandBlocked(norm *model.Layer, x, scaled, shift value) value {
+	x = t.paddedBlocks(x)
+	kernel, bias := t.blockKernel(t.paddedMatrix(scaled), false), t.reshape(shift, scaled.shape[0])
+	if t.save {
+		t.sigmoids[norm.Name] = func(after value) value {
+			return t.blockedDense(convolution{activation: "Sigmoid"}, x, kernel, t.late(bias, after))
+		}
+	}
+	return t.blockedDense(convolution{}, x, kernel, bias)
+}
+
+// expandBlockedBack is expandPlainBack for a dy in the blocked layout. What the
+// channels of padding get is zero, and cut off.
+func (t *tape) expandBlockedBack(x, dy, w, scaled, b, c value) value {
+	in := w.shape[1]
+	w, scaled = t.paddedMatrix(w), t.paddedMatrix(scaled)
+	constant := t.reshape(t.matmul(w, c, true, false), w.shape[1])
+	square := t.matmul(w, t.mul(b, w), true, false) // symmetric
+	through := t.blockedDense(convolution{}, t.paddedBlocks(x), t.blockKernel(square, false), constant)
+	return t.cropped(t.blockedDense(convolution{}, dy, t.blockKernel(scaled, true), value{}, through), in)
 }

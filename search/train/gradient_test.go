@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/evopose/evopose/model"
+	"github.com/evopose/evopose/model/ort"
 	"github.com/evopose/evopose/model/ort/orttest"
 )
 
@@ -153,8 +154,8 @@ func norm2(v []float32) float64 {
 	return math.Sqrt(sum)
 }
 
-// TestFormulationsAgree compares the gradients of the blocked and the native
-// formulation.
+// TestFormulationsAgree compares the gradients of the blocked formulation, with
+// and without saving memory, with the native one's.
 func TestFormulationsAgree(t *testing.T) {
 	orttest.Init(t)
 	block, err := ProbeBlock()
@@ -165,7 +166,14 @@ func TestFormulationsAgree(t *testing.T) {
 		t.Skip("this runtime has no blocked layout on this processor")
 	}
 	p := newProblem(smallNetwork(t), 4)
-	lossA, a := p.run(t, p.stepper(t, StepperOptions{DropConnect: true, Block: block}), p.weights)
+	for _, save := range []bool{false, true} {
+		agrees(t, p, StepperOptions{DropConnect: true, Block: block, Graph: ort.GraphOptions{SaveMemory: save}})
+	}
+}
+
+// agrees compares a formulation's gradients with the native one's.
+func agrees(t *testing.T, p problem, o StepperOptions) {
+	lossA, a := p.run(t, p.stepper(t, o), p.weights)
 	lossB, b := p.run(t, p.stepper(t, StepperOptions{DropConnect: true, Block: Native}), p.weights)
 	if math.Abs(lossA-lossB) > 1e-5*lossA {
 		t.Errorf("losses %g and %g", lossA, lossB)

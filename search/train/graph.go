@@ -155,6 +155,9 @@ func broadcast(a, b value) []int {
 		a, b = b, a
 	}
 	shape := append([]int(nil), a.shape...)
+	if b.len() == 1 {
+		return shape
+	}
 	for i, d := range b.shape {
 		shape[i] = max(shape[i], d)
 	}
@@ -177,7 +180,11 @@ func (g *graph) div(a, b value) value { return g.binary("Div", a, b) }
 func (g *graph) times(a value, f float64) value { return g.mul(a, g.scalar(f)) }
 
 func (g *graph) unary(op string, a value) value {
-	v := g.emit(node{op: op, in: []value{a}, shape: a.shape})
+	n := node{op: op, in: []value{a}, shape: a.shape}
+	if op == "QuickGelu" { // x*sigmoid(alpha x)
+		n.domain, n.attrs = microsoft, []onnx.Attribute{{Name: "alpha", Type: onnx.AttrFloat, Float: 1}}
+	}
+	v := g.emit(n)
 	v.blocked = a.blocked
 	return v
 }
@@ -253,8 +260,9 @@ func (g *graph) pad(a value, before, after []int) value {
 	return g.emit(node{op: "Pad", in: []value{a, g.list(append(append([]int(nil), before...), after...)...)}, shape: shape})
 }
 
-// matmul multiplies the last two axes, batched over the others; transA and
-// transB transpose a factor first. A factor of rank 2 serves the whole batch.
+// matmul multiplies the last two axes, batched over the others, which broadcast;
+// transA and transB transpose a factor first. A factor of rank 2 serves the whole
+// batch.
 func (g *graph) matmul(a, b value, transA, transB bool) value {
 	m, n := a.shape[len(a.shape)-2], b.shape[len(b.shape)-1]
 	attrs := []onnx.Attribute{}
@@ -266,11 +274,8 @@ func (g *graph) matmul(a, b value, transA, transB bool) value {
 		n = b.shape[len(b.shape)-2]
 		attrs = append(attrs, integer("transB", 1))
 	}
-	batch := a.shape[:len(a.shape)-2]
-	if len(b.shape) > len(a.shape) {
-		batch = b.shape[:len(b.shape)-2]
-	}
-	shape := append(append([]int(nil), batch...), m, n)
+	batch := broadcast(value{shape: a.shape[:len(a.shape)-2]}, value{shape: b.shape[:len(b.shape)-2]})
+	shape := append(batch, m, n)
 	return g.emit(node{op: "FusedMatMul", domain: microsoft, in: []value{a, b}, attrs: attrs, shape: shape})
 }
 
@@ -282,6 +287,7 @@ type convolution struct {
 	stride     int
 	dilation   int
 	pads       [4]int
+	activation string // of the result, in the blocked layout: empty or Sigmoid
 }
 
 // conv convolves x [N,C,H,W] with the kernel and adds the bias [out], if there
@@ -295,7 +301,10 @@ func (g *graph) conv(c convolution, x, kernel value, out int, bias ...value) val
 		h = stride*(x.shape[2]-1) + kh - c.pads[0] - c.pads[2]
 		w = stride*(x.shape[3]-1) + kw - c.pads[1] - c.pads[3]
 	}
-	return g.emit(node{op: c.op, domain: c.domain, in: append([]value{x, kernel}, bias...), shape: []int{x.shape[0], out, h, w},
-		attrs: []onnx.Attribute{integer("group", max(1, c.group)), ints("kernel_shape", kh, kw),
-			ints("strides", stride, stride), ints("dilations", dilation, dilation), ints("pads", c.pads[:]...)}})
+	attrs := []onnx.Attribute{integer("group", max(1, c.group)), ints("kernel_shape", kh, kw),
+		ints("strides", stride, stride), ints("dilations", dilation, dilation), ints("pads", c.pads[:]...)}
+	if c.activation != "" {
+		attrs = append(attrs, onnx.Attribute{Name: "activation", Type: onnx.AttrString, String: c.activation})
+	}
+	return g.emit(node{op: c.op, domain: c.domain, in: append([]value{x, kernel}, bias...), shape: []int{x.shape[0], out, h, w}, attrs: attrs})
 }

@@ -26,6 +26,8 @@ type stepOptions struct {
 	// Block is the number of channels in a block of the runtime's blocked
 	// layout, 0 for a graph of native operators only.
 	Block int
+	// SaveMemory computes again in the backward pass what is cheap to compute.
+	SaveMemory bool
 	// L2 is the weight of the sum of the squared kernels in the loss.
 	L2 float64
 	// DropConnect makes residual branches drop out.
@@ -63,9 +65,9 @@ type stepGraph struct {
 func buildStep(n *model.Network, o stepOptions) *stepGraph {
 	g := newGraph("training step")
 	s := &stepGraph{layout: newLayout(n)}
-	t := &tape{graph: g, batch: o.Batch, block: o.Block,
+	t := &tape{graph: g, batch: o.Batch, block: o.Block, save: o.SaveMemory,
 		params: map[string]value{}, outputs: map[string]value{},
-		grads: map[string]value{}, scaled: map[string]scaled{}, paramGrads: map[string]value{}, statistics: map[string]value{}}
+		grads: map[string]value{}, scaled: map[string]func(...value) value{}, sigmoids: map[string]func(value) value{}, paramGrads: map[string]value{}, statistics: map[string]value{}}
 
 	weights := g.input(inWeights, s.layout.size)
 	first := g.input(inFirst, s.layout.size)

@@ -18,6 +18,7 @@ type tape struct {
 	batch  int
 	block  int              // channels in a block of the blocked layout; 0: native operators only
 	params map[string]value // by model.Param.Name
+	save   bool             // compute sigmoids again in the backward pass
 	drops  value            // [adds, N]: what each residual branch is multiplied by; no name: 1
 
 	outputs  map[string]value // of the layers, by name
@@ -26,8 +27,11 @@ type tape struct {
 	// by trainable parameters; statistics holds the batch's mean and variance
 	// by the moving statistic's name.
 	grads, paramGrads, statistics map[string]value
-	scaled                        map[string]scaled
+	scaled                        map[string]func(shift ...value) value
 	adds                          int // residual additions so far
+	// sigmoids hold, to save memory, how to compute the sigmoid of a layer's
+	// output again, after another value and from what is kept anyway.
+	sigmoids map[string]func(after value) value
 }
 
 // network appends the layers.
@@ -42,6 +46,11 @@ func (t *tape) network(layers []model.Layer) {
 		l := &layers[i]
 		if i+1 < len(layers) && expands(l, &layers[i+1]) {
 			t.outputs[layers[i+1].Name] = t.expand(l, &layers[i+1], t.outputs[l.Inputs[0]])
+			i++
+			continue
+		}
+		if i+1 < len(layers) && t.gates(l, &layers[i+1]) {
+			t.outputs[layers[i+1].Name] = t.gated(l, &layers[i+1], t.outputs[l.Inputs[0]], t.outputs[l.Inputs[1]])
 			i++
 			continue
 		}
@@ -96,8 +105,8 @@ func (t *tape) onBackward(l *model.Layer, f func(dy value)) {
 // place, and comes after a scaledGradient.
 func (t *tape) gradient(layer string, d value) {
 	if s, ok := t.scaled[layer]; ok && d.shape[2]*d.shape[3] == 1 {
-		d = t.scalePlanes(s.dy, s.gate, d)
 		delete(t.scaled, layer)
+		d = s(d)
 	}
 	t.settle(layer)
 	if t.outputs[layer].blocked {
@@ -111,18 +120,16 @@ func (t *tape) gradient(layer string, d value) {
 	t.grads[layer] = d
 }
 
-// scaled is a gradient of dy times the gate of each plane that is still to be
-// computed, so that what is the same at each place can be added with it.
-type scaled struct{ dy, gate value }
-
-// scaledGradient starts the gradient of a layer's output.
-func (t *tape) scaledGradient(layer string, dy, gate value) { t.scaled[layer] = scaled{dy, gate} }
+// scaledGradient starts the gradient of a layer's output with one that is still
+// to be computed, by f, so that what is the same at each place, shift [N,C,1,1],
+// can be added with it.
+func (t *tape) scaledGradient(layer string, f func(shift ...value) value) { t.scaled[layer] = f }
 
 // settle computes the scaledGradient of a layer, if there is one.
 func (t *tape) settle(layer string) {
 	if s, ok := t.scaled[layer]; ok {
 		delete(t.scaled, layer)
-		t.gradient(layer, t.scalePlanes(s.dy, s.gate))
+		t.gradient(layer, s())
 	}
 }
 
@@ -153,6 +160,9 @@ func (t *tape) perChannel(v value) value { return t.reshape(v, 1, v.len(), 1, 1)
 //
 //	dbeta = sum dy, dgamma = sum dy x^, dx = scale (dy - dbeta/M - x^ dgamma/M)
 func (t *tape) batchNorm(l *model.Layer, x value) value {
+	if t.fills(x.shape[1]) {
+		x = t.toBlocks(x)
+	}
 	count := float64(x.shape[0] * x.shape[2] * x.shape[3])
 	mean := t.times(t.channelSums(x), 1/count)
 	square := t.times(t.sum(t.dots(x, x), 0), 1/count)
@@ -162,6 +172,11 @@ func (t *tape) batchNorm(l *model.Layer, x value) value {
 	scale := t.mul(t.perChannel(t.param(l, "gamma")), rstd)
 	shift := t.sub(t.perChannel(t.param(l, "beta")), t.mul(mean, scale))
 	y := t.scaleChannels(x, scale, shift)
+	if x.blocked && t.save {
+		t.sigmoids[l.Name] = func(after value) value {
+			return t.scaleRows(x, convolution{group: x.shape[1], activation: "Sigmoid"}, scale, t.late(shift, after))
+		}
+	}
 	t.onBackward(l, func(dy value) {
 		dbeta := t.channelSums(dy)
 		dgamma := t.mul(rstd, t.sub(t.sum(t.dots(dy, x), 0), t.mul(mean, dbeta)))
@@ -181,15 +196,36 @@ func (t *tape) keepStatistics(l *model.Layer, mean, variance value) {
 }
 
 // swish is x*sigmoid(x); with s the sigmoid and y the result its derivative is
-// s + y (1 - s) = s (1 - y) + y.
+// s + y (1 - s) = s (1 - y) + y. Where x can be had again, only y is kept.
 func (t *tape) swish(l *model.Layer, x value) value {
-	s := t.unary("Sigmoid", x)
-	y := t.mul(x, s)
+	again := t.sigmoids[l.Inputs[0]]
+	var s, y value
+	if again != nil {
+		y = t.unary("QuickGelu", x)
+	} else {
+		s = t.unary("Sigmoid", x)
+		y = t.mul(x, s)
+	}
 	t.onBackward(l, func(dy value) {
-		slope := t.add(t.mul(s, t.sub(t.scalar(1), y)), y)
+		one := t.scalar(1)
+		if again != nil {
+			s, one = again(dy), t.late(one, dy)
+		}
+		slope := t.add(t.mul(s, t.sub(one, y)), y)
 		t.gradient(l.Inputs[0], t.mul(dy, slope))
 	})
 	return y
+}
+
+// late returns a small v that is computed after another value. The runtime
+// computes what needs no gradient before the backward pass, and would keep it
+// until it is used.
+func (t *tape) late(v, after value) value {
+	first := t.slice(t.reshape(after, after.len()), 0, 0, 1, 1)
+	if len(v.shape) > 0 {
+		v = t.reshape(v, v.len())
+	}
+	return t.add(v, t.times(first, 0))
 }
 
 func (t *tape) sigmoid(l *model.Layer, x value) value {
@@ -212,7 +248,7 @@ func (t *tape) globalPool(l *model.Layer, x value) value {
 func (t *tape) multiply(l *model.Layer, x, gate value) value {
 	y := t.scalePlanes(x, gate)
 	t.onBackward(l, func(dy value) {
-		t.scaledGradient(l.Inputs[0], dy, gate)
+		t.scaledGradient(l.Inputs[0], func(shift ...value) value { return t.scalePlanes(dy, gate, shift...) })
 		t.gradient(l.Inputs[1], t.dots(dy, x))
 	})
 	return y
@@ -221,6 +257,9 @@ func (t *tape) multiply(l *model.Layer, x, gate value) value {
 // residual adds the branch to x. Drop-connect (stochastic depth: Huang et al.,
 // ECCV 2016) multiplies the branch, sample by sample, by 0 or 1/(1-rate).
 func (t *tape) residual(l *model.Layer, x, branch value) value {
+	if x.blocked != branch.blocked { // the same channels, so both can be either
+		x, branch = t.toBlocks(x), t.toBlocks(branch)
+	}
 	var drop value
 	if t.drops.name != "" && l.DropRate > 0 {
 		drop = t.reshape(t.slice(t.drops, 0, t.adds, 1, 1), t.batch, 1, 1, 1)

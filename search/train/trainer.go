@@ -85,7 +85,7 @@ func NewStepper(n *model.Network, w model.Weights, o StepperOptions) (*Stepper, 
 	if err != nil {
 		return nil, err
 	}
-	g := buildStep(n, stepOptions{Batch: o.Batch, Block: block, L2: o.L2, DropConnect: o.DropConnect, Gradient: o.gradient})
+	g := buildStep(n, stepOptions{Batch: o.Batch, Block: block, SaveMemory: o.Graph.SaveMemory, L2: o.L2, DropConnect: o.DropConnect, Gradient: o.gradient})
 	s := &Stepper{network: n, layout: g.layout, options: o}
 	if s.graph, err = ort.OpenGraph(g.onnx, g.inputs, g.outputs, o.Graph); err != nil {
 		return nil, err
