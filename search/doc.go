@@ -20,7 +20,7 @@
 // are placed by ID. So neither the number of workers nor the order in which
 // they answer nor an interruption changes a search. A steady state pays for
 // this with a wait: an evaluation that takes longer than all others of its
-// window holds up the next ones, and a window of eight times the number of
+// window holds up the next ones, and a window of twice the number of
 // workers makes that rare.
 //
 // Not deterministic is what is measured: training rounds differently with

@@ -75,9 +75,6 @@ func (t *Trials) Networks(g model.Genotype) (training, native *model.Network, er
 	return c.network()
 }
 
-// Data names the sets to train on.
-func (t *Trials) Data() string { return t.config.dataNames() }
-
 // Run trains a network. Several trials may run at the same time. An error is
 // one that others would meet, too: data is missing, or ctx has ended, of which
 // it is the cause.

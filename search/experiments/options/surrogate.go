@@ -118,6 +118,9 @@ func (atOnce) Weights(context.Context, search.Result) ([]byte, error) {
 	return nil, errors.New("the surrogate has no weights")
 }
 
+// Drop implements search.Engine; nothing is kept.
+func (atOnce) Drop(context.Context, []search.Result) {}
+
 // plan returns the settings of a search on the surrogate, by generations; a
 // window other than 0 makes it a steady state.
 func plan(seed uint64, generations, children, window int) search.Settings {
