@@ -175,7 +175,7 @@ func (t *tape) taps(k value, rows, columns []int) value {
 // (a(r), b(s)), place (i + shift(r), j + shift(s)), shift 1 for element 2.
 func (t *tape) phasedBackward(l *model.Layer, x, kernel, dy value) {
 	n := t.batch
-	phases := t.split(dy, 0, n, n, n, n)
+	phases := t.split(dy, n, n, n, n)
 	for i := range phases {
 		phases[i].blocked = dy.blocked
 	}
@@ -196,7 +196,7 @@ func (t *tape) phasedBackward(l *model.Layer, x, kernel, dy value) {
 		}
 	}
 	t.gradient(l.Inputs[0], dx[0])
-	t.setGrad(l, "kernel", t.phasedKernel(l, t.toPlanes(x), t.split(t.toPlanes(dy), 0, n, n, n, n)))
+	t.setGrad(l, "kernel", t.phasedKernel(l, t.toPlanes(x), t.split(t.toPlanes(dy), n, n, n, n)))
 }
 
 // phasedKernel returns the kernel's gradient [in, out, 3, 3]: element (r, s)

@@ -221,14 +221,14 @@ func (g *graph) concat(axis int, parts ...value) value {
 	return g.emit(node{op: "Concat", in: parts, attrs: []onnx.Attribute{integer("axis", axis)}, shape: shape})
 }
 
-// split cuts a along an axis into parts of the lengths.
-func (g *graph) split(a value, axis int, lengths ...int) []value {
+// split cuts a along its first axis into parts of the lengths.
+func (g *graph) split(a value, lengths ...int) []value {
 	n := onnx.Node{Name: fmt.Sprintf("Split_%d", len(g.onnx.Nodes)), Op: "Split",
-		Inputs: []string{a.name, g.list(lengths...).name}, Attributes: []onnx.Attribute{integer("axis", axis)}}
+		Inputs: []string{a.name, g.list(lengths...).name}, Attributes: []onnx.Attribute{integer("axis", 0)}}
 	parts := make([]value, len(lengths))
 	for i, l := range lengths {
 		shape := append([]int(nil), a.shape...)
-		shape[axis] = l
+		shape[0] = l
 		parts[i] = value{name: fmt.Sprintf("%s_%d", n.Name, i), shape: shape}
 		n.Outputs = append(n.Outputs, parts[i].name)
 	}

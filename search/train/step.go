@@ -120,7 +120,7 @@ func (t *tape) splitParams(weights value, params []model.Param) {
 	for i, p := range params {
 		lengths[i] = p.Len()
 	}
-	for i, v := range t.split(weights, 0, lengths...) {
+	for i, v := range t.split(weights, lengths...) {
 		t.params[params[i].Name] = t.reshape(v, params[i].Shape...)
 	}
 }
@@ -149,7 +149,7 @@ func (t *tape) flatGradient(l *layout, weights value, l2 float64) value {
 	if l2 == 0 {
 		return gradient
 	}
-	g, w := t.split(gradient, 0, l.kernels, l.size-l.kernels), t.slice(weights, 0, 0, 1, l.kernels)
+	g, w := t.split(gradient, l.kernels, l.size-l.kernels), t.slice(weights, 0, 0, 1, l.kernels)
 	return t.concat(0, t.add(g[0], t.times(w, 2*l2)), g[1])
 }
 
