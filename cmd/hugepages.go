@@ -24,8 +24,7 @@ var networkCommands = []string{"serve", "eval", "bench", "train", "search", "wor
 
 // UseHugePages gives the networks' memory huge pages where the kernel has them
 // for programs that ask (Linux, transparent_hugepage madvise): with pages of 4
-// KiB a training step spends a fifth of its time on finding them. For this the
-// program starts once more in its own process, with the environment that makes
+// KiB a training step takes 6 % longer. For this the program starts once more in its own process, with the environment that makes
 // malloc ask; if that fails, it goes on as it is. Only main may call it, first
 // thing.
 func UseHugePages() {

@@ -109,7 +109,7 @@ func (f *searchFlags) register(c *cobra.Command) {
 	flags.IntVar(&f.workers, "workers", 1, "evaluations at a time in this process; 0: only evopose workers evaluate")
 	flags.IntVar(&f.threads, "threads", 0, "threads of a training; 0: one per physical core")
 	flags.StringVar(&f.provider, "provider", "cpu", "execution provider: cpu or cuda")
-	flags.BoolVar(&f.saveMemory, "save-memory", false, "training steps take about a sixth less memory and a few per cent longer")
+	flags.BoolVar(&f.saveMemory, "save-memory", false, "training steps mostly take less memory, up to two fifths, and a few per cent longer")
 	flags.StringVar(&f.library, "ort-lib", "", "path of ONNX Runtime's shared library; empty: EVOPOSE_ORT_LIB, else find or install it")
 	flags.StringVar(&f.listen, "listen", "", "`address` on which the broker in this process takes evopose workers, such as 0.0.0.0:4222 (default: this machine only)")
 	flags.BoolVar(&f.sendData, "send-data", false, "keep labels and pictures on the broker, for workers that have none of their own")

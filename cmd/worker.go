@@ -70,7 +70,7 @@ func (f *workerFlags) register(c *cobra.Command) {
 	flags.StringVar(&f.cache, "cache", "", "`folder` for data sets from the broker (default: EVOPOSE_CACHE, else the user's cache)")
 	flags.IntVar(&f.threads, "threads", 0, "threads of a training; 0: one per physical core")
 	flags.StringVar(&f.provider, "provider", "cpu", "execution provider: cpu or cuda")
-	flags.BoolVar(&f.saveMemory, "save-memory", false, "training steps take about a sixth less memory and a few per cent longer")
+	flags.BoolVar(&f.saveMemory, "save-memory", false, "training steps mostly take less memory, up to two fifths, and a few per cent longer")
 	flags.StringVar(&f.library, "ort-lib", "", "path of ONNX Runtime's shared library; empty: EVOPOSE_ORT_LIB, else find or install it")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "console", "json or console")
