@@ -4,10 +4,13 @@
 //	go run ./search/experiments/options cost -journal runs/search
 //	go run ./search/experiments/options stop -transfer runs/transfer
 //	go run ./search/experiments/options pareto -journal runs/search
+//	go run ./search/experiments/options trained -data train.json -data-images train -val val.json -val-images val -seeds 4 -generations 3 -children 6 -workers 2
 //
 // Each prints Markdown and draws a figure into -images. steady and pareto
-// compare many searches on a surrogate of training (surrogate.go); the others
-// read what real trainings left.
+// compare many searches on a surrogate of training (surrogate.go), trained a
+// few that really train; the others read what real trainings left. trained,
+// interrupted, goes on with the same command, and with -report only prints and
+// draws what -out has.
 package main
 
 import (
@@ -29,11 +32,12 @@ type options struct {
 	seeds, workers, generations, children  int
 	second                                 float64
 	random                                 int
+	training                               training
 }
 
 // experiments are what can be measured, by the first argument.
 var experiments = map[string]func(context.Context, options) error{
-	"steady": steady, "cost": cost, "stop": stop, "pareto": pareto,
+	"steady": steady, "cost": cost, "stop": stop, "pareto": pareto, "trained": trained,
 }
 
 func main() {
@@ -55,13 +59,24 @@ func start(ctx context.Context, args []string) error {
 	f.StringVar(&o.images, "images", "docs/images", "folder of the figures")
 	f.StringVar(&o.journal, "journal", "runs/search", "folder of a search (cost, pareto)")
 	f.StringVar(&o.transfer, "transfer", "runs/transfer", "folder of the experiment on weight transfer (stop)")
-	f.StringVar(&o.libraryPath, "library", "", "ONNX Runtime's library (default: found or installed) (cost)")
-	f.IntVar(&o.seeds, "seeds", 64, "searches on the surrogate of each kind (steady, pareto)")
-	f.IntVar(&o.workers, "workers", 8, "workers (steady)")
-	f.IntVar(&o.generations, "generations", 6, "generations (steady, pareto)")
-	f.IntVar(&o.children, "children", 16, "children of a generation (steady, pareto)")
+	f.StringVar(&o.libraryPath, "library", "", "ONNX Runtime's library (default: found or installed) (cost, trained)")
+	f.IntVar(&o.seeds, "seeds", 64, "searches on the surrogate of each kind (steady, pareto), or trained ones (trained)")
+	f.IntVar(&o.workers, "workers", 8, "workers (steady, trained)")
+	f.IntVar(&o.generations, "generations", 6, "generations (steady, pareto, trained)")
+	f.IntVar(&o.children, "children", 16, "children of a generation (steady, pareto, trained)")
 	f.Float64Var(&o.second, "second", 1, "seconds of an evaluation of the ancestor (steady)")
 	f.IntVar(&o.random, "random", 24, "networks of random genotypes that are measured, too (cost)")
+	f.StringVar(&o.training.data.Annotations, "data", "", "annotation file to train on (trained)")
+	f.StringVar(&o.training.data.Images, "data-images", "", "folder of its pictures (trained)")
+	f.StringVar(&o.training.val.Annotations, "val", "", "annotation file to validate on (trained)")
+	f.StringVar(&o.training.val.Images, "val-images", "", "folder of its pictures (trained)")
+	f.IntVar(&o.training.people, "people", 1000, "people of an epoch; 0: all (trained)")
+	f.IntVar(&o.training.valPeople, "val-people", 200, "people to validate on; 0: all (trained)")
+	f.StringVar(&o.training.from, "from", "", "ONNX file whose weights ancestors start from (default initial weights) (trained)")
+	f.StringVar(&o.training.size, "size", "64x64", "size of the crops to train on (trained)")
+	f.Float64Var(&o.training.rate, "rate", 1e-3, "peak of the learning rate (trained)")
+	f.StringVar(&o.training.out, "out", "runs/options", "folder of the searches (trained)")
+	f.BoolVar(&o.training.report, "report", false, "train nothing: print and draw what -out has (trained)")
 	if err := f.Parse(args[1:]); err != nil {
 		return err
 	}

@@ -154,10 +154,10 @@ func TestCommands(t *testing.T) {
 		}
 	}
 	for want, args := range map[string][]string{
-		"one of cost, pareto, steady, stop": {"speed"},
-		"holds no search":                   {"pareto", "-seeds", "2", "-generations", "1", "-journal", images},
-		"-seeds 1: want 2":                  {"steady", "-seeds", "1"},
-		"want 3 or more":                    {"cost", "-journal", transfer},
+		"one of cost, pareto, steady, stop, trained": {"speed"},
+		"holds no search":  {"pareto", "-seeds", "2", "-generations", "1", "-journal", images},
+		"-seeds 1: want 2": {"steady", "-seeds", "1"},
+		"want 3 or more":   {"cost", "-journal", transfer},
 	} {
 		if err := start(t.Context(), args); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v", args, err)

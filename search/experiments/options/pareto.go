@@ -105,8 +105,7 @@ func printSelections(o options, selections []search.Selection, found map[search.
 	}
 	a, b := found[selections[0]], found[selections[1]]
 	volume, fitness := differences(b.volume, a.volume), differences(b.fitness, a.fitness)
-	mean, low, high := stats.MeanInterval(volume, 0.95)
-	fmt.Printf("\nPareto less fitness: hypervolume %+.4f (95 %% confidence interval %+.4f to %+.4f, paired t), best fitness %s.\n\n", mean, low, high, interval(fitness))
+	fmt.Printf("\nPareto less fitness, with 95 %% confidence interval by paired t: hypervolume %s, best fitness %s.\n\n", intervalOf(volume, 4), interval(fitness))
 }
 
 func differences(a, b []float64) []float64 {

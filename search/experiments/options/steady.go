@@ -155,9 +155,11 @@ func (o options) printRaces(races []race) {
 }
 
 // interval writes the mean of differences and its confidence interval.
-func interval(differences []float64) string {
+func interval(differences []float64) string { return intervalOf(differences, 2) }
+
+func intervalOf(differences []float64, digits int) string {
 	mean, low, high := stats.MeanInterval(differences, 0.95)
-	return fmt.Sprintf("%+.2f (%+.2f to %+.2f)", mean, low, high)
+	return fmt.Sprintf("%+.*f (%+.*f to %+.*f)", digits, mean, digits, low, digits, high)
 }
 
 var wayColours = []color.NRGBA{chart.Vermilion, chart.Green, chart.Purple, chart.Blue, chart.Black}

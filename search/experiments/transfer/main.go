@@ -25,6 +25,7 @@ import (
 	"github.com/evopose/evopose/model/ort"
 	"github.com/evopose/evopose/search"
 	"github.com/evopose/evopose/search/experiments/internal/pairs"
+	"github.com/evopose/evopose/search/experiments/internal/subset"
 	"github.com/evopose/evopose/search/train"
 	"github.com/evopose/evopose/search/trainer"
 )
@@ -213,7 +214,7 @@ func (o options) trainings(s search.Settings) (training, starts trainer.Options,
 		{&training.Val, o.val, o.valPeople},
 		{&starts.Data, o.data, o.batch},
 	} {
-		set, err := subset(c.set, c.people, s.Seed, o.out+"/people-"+strconv.Itoa(i+1)+".json")
+		set, err := subset.Write(c.set, c.people, s.Seed, o.out+"/people-"+strconv.Itoa(i+1)+".json")
 		if err != nil {
 			return training, starts, err
 		}

@@ -1,4 +1,5 @@
-package main
+// Package subset draws the people that an experiment trains on.
+package subset
 
 import (
 	"encoding/json"
@@ -34,9 +35,9 @@ type (
 	}
 )
 
-// subset writes up to people labelled people of a set, drawn by seed, with
+// Write writes up to people labelled people of a set, drawn by seed, with
 // their pictures into a file of its own; 0 takes all.
-func subset(set train.DataSet, people int, seed uint64, path string) (train.DataSet, error) {
+func Write(set train.DataSet, people int, seed uint64, path string) (train.DataSet, error) {
 	data, err := coco.Load(set.Annotations, set.Images)
 	if err != nil {
 		return set, err
