@@ -4,7 +4,7 @@
 //	go run ./search/experiments/options cost -journal runs/search
 //	go run ./search/experiments/options stop -transfer runs/transfer
 //	go run ./search/experiments/options pareto -journal runs/search
-//	go run ./search/experiments/options trained -data train.json -data-images train -val val.json -val-images val -seeds 4 -generations 3 -children 6 -workers 2
+//	go run ./search/experiments/options trained -data train.json -data-images train -val val.json -val-images val
 //
 // Each prints Markdown and draws a figure into -images. steady and pareto
 // compare many searches on a surrogate of training (surrogate.go), trained a
@@ -54,16 +54,16 @@ func start(ctx context.Context, args []string) error {
 	if len(args) == 0 || experiments[args[0]] == nil {
 		return fmt.Errorf("want what to measure, one of %s, then flags; -h after it lists them", names)
 	}
-	var o options
+	o := defaults(args[0])
 	f := flag.NewFlagSet(args[0], flag.ExitOnError)
 	f.StringVar(&o.images, "images", "docs/images", "folder of the figures")
 	f.StringVar(&o.journal, "journal", "runs/search", "folder of a search (cost, pareto)")
 	f.StringVar(&o.transfer, "transfer", "runs/transfer", "folder of the experiment on weight transfer (stop)")
 	f.StringVar(&o.libraryPath, "library", "", "ONNX Runtime's library (default: found or installed) (cost, trained)")
-	f.IntVar(&o.seeds, "seeds", 64, "searches on the surrogate of each kind (steady, pareto), or trained ones (trained)")
-	f.IntVar(&o.workers, "workers", 8, "workers (steady, trained)")
-	f.IntVar(&o.generations, "generations", 6, "generations (steady, pareto, trained)")
-	f.IntVar(&o.children, "children", 16, "children of a generation (steady, pareto, trained)")
+	f.IntVar(&o.seeds, "seeds", o.seeds, "searches on the surrogate of each kind (steady, pareto), or trained ones (trained)")
+	f.IntVar(&o.workers, "workers", o.workers, "workers (steady, trained)")
+	f.IntVar(&o.generations, "generations", o.generations, "generations (steady, pareto, trained)")
+	f.IntVar(&o.children, "children", o.children, "children of a generation (steady, pareto, trained)")
 	f.Float64Var(&o.second, "second", 1, "seconds of an evaluation of the ancestor (steady)")
 	f.IntVar(&o.random, "random", 24, "networks of random genotypes that are measured, too (cost)")
 	f.StringVar(&o.training.data.Annotations, "data", "", "annotation file to train on (trained)")
@@ -85,6 +85,15 @@ func start(ctx context.Context, args []string) error {
 			o.seeds, o.children, o.workers, o.generations, o.random, o.second)
 	}
 	return experiments[args[0]](ctx, o)
+}
+
+// defaults are those of the flags that depend on what is measured: training
+// takes time, the surrogate next to none.
+func defaults(experiment string) options {
+	if experiment == "trained" {
+		return options{seeds: 4, workers: 2, generations: 3, children: 6}
+	}
+	return options{seeds: 64, workers: 8, generations: 6, children: 16}
 }
 
 func (o options) figure(name string) string { return filepath.Join(o.images, name) }

@@ -45,9 +45,6 @@ var ways = []way{
 func trained(ctx context.Context, o options) error {
 	if !o.training.report {
 		if err := o.trainAll(ctx); err != nil {
-			if ctx.Err() != nil {
-				return fmt.Errorf("stopped; the same command goes on, only the trainings under way are lost: %w", err)
-			}
 			return err
 		}
 	}

@@ -132,12 +132,13 @@ func TestTrainedReports(t *testing.T) {
 	if _, err := trainIn(t, dir, 30); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	if err := start(t.Context(), args); err == nil {
-		t.Error("one seed is enough")
+	if err := start(t.Context(), args); err == nil || !strings.Contains(err.Error(), "2 seeds or more") || !strings.Contains(err.Error(), "-2") {
+		t.Errorf("one seed is enough: %v", err)
 	}
 	if _, err := trainIn(t, dir, -1); err != nil {
 		t.Fatal(err)
 	}
+	args[3] = "3" // of which the third is missing
 	if err := start(t.Context(), args); err != nil {
 		t.Fatal(err)
 	}

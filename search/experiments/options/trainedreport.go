@@ -14,24 +14,16 @@ import (
 	"github.com/evopose/evopose/search/experiments/internal/chart"
 )
 
-// readTrained reads the whole searches of -out by way and seed. A seed of which
-// a way is not complete is left out.
+// readTrained reads the searches of -out by way and seed. A seed of which a way
+// is not complete is left out, and why is printed.
 func (o options) readTrained() (map[string][]run, error) {
 	found := map[string][]run{}
+	var left error
 	for seed := range o.seeds {
-		var runs []run
-		for _, w := range ways {
-			h, entries, err := search.ReadJournal(o.training.dir(seed, w))
-			if err != nil {
-				return nil, err
-			}
-			if len(entries) < h.Settings.Total() {
-				break
-			}
-			runs = append(runs, run{h.Settings, entries, schedule(h.Settings, entries, o.workers)})
-		}
-		if len(runs) < len(ways) {
-			fmt.Printf("Seed %d is not complete and left out.\n\n", seed+1)
+		runs, err := o.readSeed(seed)
+		if err != nil {
+			fmt.Printf("Seed %d is left out: %v.\n\n", seed+1, err)
+			left = err
 			continue
 		}
 		for i, w := range ways {
@@ -39,9 +31,26 @@ func (o options) readTrained() (map[string][]run, error) {
 		}
 	}
 	if len(found[ways[0].name]) < 2 {
-		return nil, fmt.Errorf("%s: want complete searches of 2 seeds or more", o.training.out)
+		return nil, fmt.Errorf("%s: want complete searches of 2 seeds or more: %w", o.training.out, left)
 	}
 	return found, nil
+}
+
+// readSeed reads a seed's searches, in the order of ways.
+func (o options) readSeed(seed int) ([]run, error) {
+	var runs []run
+	for _, w := range ways {
+		dir := o.training.dir(seed, w)
+		h, entries, err := search.ReadJournal(dir)
+		if err != nil {
+			return nil, err
+		}
+		if total := h.Settings.Total(); len(entries) < total {
+			return nil, fmt.Errorf("%s has %d of %d evaluations", dir, len(entries), total)
+		}
+		runs = append(runs, run{settings: h.Settings, entries: entries})
+	}
+	return runs, nil
 }
 
 // bestFitness is the fitness of the fittest of the first evaluations.
@@ -65,7 +74,8 @@ func (r run) trainedFront() []search.Point {
 // ancestors' mean loss and 1.2 times their parameters.
 func rectangle(found map[string][]run) (ideal, reference search.Point) {
 	ideal.Loss = math.Inf(1)
-	for _, runs := range found {
+	for _, w := range ways {
+		runs := found[w.name]
 		for _, r := range runs {
 			for _, p := range r.trainedFront() {
 				ideal.Loss = min(ideal.Loss, p.Loss)
