@@ -64,6 +64,7 @@ func (f *trainFlags) register(c *cobra.Command) {
 	flags.StringVar(&f.model, "model", "s", "`network`: s, m, l, xs, or a YAML file with genotype and input")
 	flags.StringVar(&f.size, "size", "", "`size` of the crops to train on, HEIGHTxWIDTH (default: the network's own)")
 	flags.StringVar(&o.From, "from", "", "`file` to start from, of this network or another: a checkpoint, what export wrote, or EfficientNet-Lite0's PyTorch file")
+	flags.BoolVar(&o.Grow, "grow", true, "with --from: what a larger network has over the file's begins silent, so that it starts as accurate; =false: at random, as in the paper")
 	flags.StringVar(&f.out, "out", "", "`folder` of the run (default runs/MODEL-SIZE)")
 	flags.BoolVar(&f.resume, "resume", false, "go on with the run in --out, with the settings it was started with")
 	flags.IntVar(&o.Epochs, "epochs", 200, "passes over the data")
@@ -144,7 +145,7 @@ func (f *trainFlags) complete(c *cobra.Command) error {
 
 // onlyHow refuses flags that a resumed run has settled.
 func (f *trainFlags) onlyHow(c *cobra.Command) error {
-	for _, name := range []string{"data", "images", "weight", "val", "val-images", "model", "size", "from", "epochs", "batch", "rate", "warmup",
+	for _, name := range []string{"data", "images", "weight", "val", "val-images", "model", "size", "from", "grow", "epochs", "batch", "rate", "warmup",
 		"l2", "ema", "round-targets", "seed", "about", "licence", "aug-scale", "aug-rotation", "aug-half-body", "aug-translate", "aug-erase", "aug-colour"} {
 		if c.Flags().Changed(name) {
 			return usagef("--%s: a resumed run keeps the settings it was started with; for others start a new one --from its %s", name, train.BestONNX)

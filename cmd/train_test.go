@@ -60,6 +60,19 @@ func TestTrainFlags(t *testing.T) {
 	}
 }
 
+// Growing is the default; the paper's transfer is asked for.
+func TestTrainGrows(t *testing.T) {
+	for want, args := range map[bool][]string{true: trainArgs, false: append(slices.Clone(trainArgs), "--grow=false")} {
+		f, err := parseTrain(t, args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.config.Grow != want {
+			t.Errorf("%v: grow is %v", args, f.config.Grow)
+		}
+	}
+}
+
 func TestTrainUsage(t *testing.T) {
 	with := func(more ...string) []string { return append(slices.Clone(trainArgs), more...) }
 	resume := func(more ...string) []string { return append([]string{"--out", "x", "--resume"}, more...) }

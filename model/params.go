@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 )
 
 // Weights holds every weight tensor of a network by Param.Name, flat, in the
@@ -177,6 +178,19 @@ func (n *Network) Mismatch(w Weights) []string {
 	}
 	slices.Sort(extra)
 	return append(problems, extra...)
+}
+
+// MismatchError returns an error that names what Mismatch lists, a line each,
+// or the first twenty and how many more there are; nil if there are none.
+func MismatchError(problems []string) error {
+	const most = 20
+	if len(problems) == 0 {
+		return nil
+	}
+	if more := len(problems) - most; more > 0 {
+		problems = append(slices.Clone(problems[:most]), fmt.Sprintf("and %d more", more))
+	}
+	return fmt.Errorf("the weights do not fit the network:\n  %s", strings.Join(problems, "\n  "))
 }
 
 func sprintMismatch(p Param, got int) string {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -145,5 +147,25 @@ func TestMismatchNamesEachLayer(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, n.Mismatch(w)); diff != "" {
 		t.Error(diff)
+	}
+	text := "the weights do not fit the network:\n  " + strings.Join(want, "\n  ")
+	if err := MismatchError(n.Mismatch(w)); err == nil || err.Error() != text {
+		t.Errorf("%v, want %s", err, text)
+	}
+	if err := MismatchError(n.Mismatch(InitialWeights(n, 1))); err != nil {
+		t.Errorf("weights that fit: %v", err)
+	}
+}
+
+// Weights of another network differ in hundreds of tensors: nobody reads them
+// all.
+func TestMismatchErrorIsShort(t *testing.T) {
+	problems := make([]string, 23)
+	for i := range problems {
+		problems[i] = strconv.Itoa(i)
+	}
+	lines := strings.Split(MismatchError(problems).Error(), "\n  ")
+	if len(lines) != 22 || lines[1] != "0" || lines[20] != "19" || lines[21] != "and 3 more" {
+		t.Errorf("%q", lines)
 	}
 }

@@ -4,7 +4,7 @@
 // trainer, in this process (Local) or behind a broker (package jobs).
 //
 //   - Mutate changes a genotype in one gene, by the paper's rules;
-//   - Transfer gives a child its parent's weights;
+//   - Transfer gives a child its parent's weights, Grow a larger one its function, too;
 //   - Fitness and ParetoOrder rate what was evaluated;
 //   - Evolve is the (mu + lambda) evolution, by generations or in a steady
 //     state, with hopeless children ended early;

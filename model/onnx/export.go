@@ -24,11 +24,11 @@ const Normalisation = "RGB / 255, minus mean 0.485 0.456 0.406, divided by std 0
 // Export writes the network with its weights as a served model: batch size
 // free, batch normalisation by its moving statistics. half stores the kernels
 // in half precision. The card goes into the file's metadata. Weights that do
-// not fit the network are an error that names each layer; so is a weight that
+// not fit the network are an error that names the tensors; so is a weight that
 // is not finite, or that half precision cannot hold.
 func Export(n *model.Network, w model.Weights, card model.Card, half bool) ([]byte, error) {
-	if problems := n.Mismatch(w); problems != nil {
-		return nil, fmt.Errorf("the weights do not fit the network:\n  %s", strings.Join(problems, "\n  "))
+	if err := model.MismatchError(n.Mismatch(w)); err != nil {
+		return nil, err
 	}
 	m := &Model{Producer: "evopose", Opset: opset, Metadata: Metadata(n, card)}
 	g := &m.Graph

@@ -60,17 +60,14 @@ func (m *Model) Check(n *model.Network) error {
 	if m.Shapes != nil {
 		return CheckNetwork(n, m.Shapes)
 	}
-	if problems := n.Mismatch(m.Weights); problems != nil {
-		return fitError(problems)
-	}
-	return nil
+	return model.MismatchError(n.Mismatch(m.Weights))
 }
 
 // New returns a file of a network's weights with its card. Weights that do not
 // fit the network or are not finite are an error.
 func New(n *model.Network, w model.Weights, card model.Card) (*File, error) {
-	if problems := n.Mismatch(w); problems != nil {
-		return nil, fitError(problems)
+	if err := model.MismatchError(n.Mismatch(w)); err != nil {
+		return nil, err
 	}
 	f := newFile("")
 	for _, p := range n.Params() {

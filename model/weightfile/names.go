@@ -83,12 +83,5 @@ func CheckNetwork(n *model.Network, shapes map[string][]int) error {
 			problems = append(problems, name+": the network has no such weights")
 		}
 	}
-	if problems == nil {
-		return nil
-	}
-	return fitError(problems)
-}
-
-func fitError(problems []string) error {
-	return fmt.Errorf("the weights do not fit the network:\n  %s", strings.Join(problems, "\n  "))
+	return model.MismatchError(problems)
 }

@@ -23,6 +23,9 @@ type Config struct {
 	// From is the file to start from, an ONNX file of ours or a checkpoint;
 	// empty: initial weights of Seed.
 	From string `json:"from,omitempty"`
+	// Grow has what the network of From lacks begin silent (search.Grow)
+	// rather than at random (search.Transfer).
+	Grow bool `json:"grow,omitempty"`
 	// Data are the sets to train on, Val those to validate on, at least one
 	// each.
 	Data []DataSet `json:"data"`

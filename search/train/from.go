@@ -25,7 +25,7 @@ type Start struct {
 }
 
 // start returns the weights that the run starts from: initial ones, or those
-// of From by weight transfer.
+// of From by weight transfer or by growing.
 func (c *Config) start(n *model.Network) (*Start, error) {
 	initial := model.InitialWeights(n, c.Seed)
 	if c.From == "" {
@@ -42,10 +42,14 @@ func (c *Config) start(n *model.Network) (*Start, error) {
 	if problems := parent.Mismatch(w); problems != nil {
 		return nil, fmt.Errorf("%s: its weights do not fit its own network: %s", c.From, problems[0])
 	}
-	weights, summary := search.Transfer(n, initial, parent, w)
+	transfer, how := search.Transfer, ""
+	if c.Grow {
+		transfer, how = search.Grow, ", what that lacks begins silent"
+	}
+	weights, summary := transfer(n, initial, parent, w)
 	lineage := slices.Clone(card.Lineage)
 	if card.Genotype != c.Genotype || card.Input != c.Native {
-		lineage = append(lineage, fmt.Sprintf("weight transfer from %s (%s, %v)", card.Name, card.Genotype, card.Input))
+		lineage = append(lineage, fmt.Sprintf("weight transfer from %s (%s, %v)%s", card.Name, card.Genotype, card.Input, how))
 	}
 	return &Start{Weights: weights, Summary: summary, Lineage: lineage}, nil
 }

@@ -2,8 +2,10 @@ package train
 
 import (
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,6 +13,7 @@ import (
 
 	"github.com/evopose/evopose/model"
 	"github.com/evopose/evopose/model/onnx"
+	"github.com/evopose/evopose/model/ort/orttest"
 	"github.com/evopose/evopose/model/weightfile"
 )
 
@@ -94,6 +97,61 @@ func TestFromAnotherNetwork(t *testing.T) {
 			t.Errorf("lineage %q", s.Lineage)
 		}
 	}
+}
+
+// The built-in S, grown to a larger network, has the heatmaps of S: to the
+// widths and depths of M and L, and to larger kernels and more blocks. By
+// plain transfer it has not.
+func TestGrownHasTheParentsHeatmaps(t *testing.T) {
+	orttest.Init(t)
+	size := model.Size{H: 64, W: 64}
+	crops := make([]float32, 2*3*size.Area())
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range crops {
+		crops[i] = float32(rng.NormFloat64())
+	}
+	larger := model.GenotypeS
+	for i := range larger {
+		larger[i].Kernel, larger[i].Repeats = 5, min(larger[i].Repeats+1, 4)
+	}
+	heatmaps := func(g model.Genotype, native model.Size, grow bool) []float32 {
+		c := Config{Name: "it", Genotype: g, Native: native, Size: size, From: "../../models/evopose2d-s.onnx", Grow: grow, Seed: 9}
+		n, _, err := c.network()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := c.start(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return infer(t, n, s.Weights, crops, 2)
+	}
+	s := model.Size{H: 256, W: 192}
+	want := heatmaps(model.GenotypeS, s, false)
+	limit := 1e-5 * float64(slices.Max(want))
+	for name, child := range map[string]struct {
+		genotype model.Genotype
+		native   model.Size
+	}{
+		"M":               {model.GenotypeS, model.Size{H: 384, W: 288}},
+		"L":               {model.GenotypeS, model.Size{H: 512, W: 384}},
+		"kernels, blocks": {larger, s},
+	} {
+		if d := farthest(want, heatmaps(child.genotype, child.native, true)); !(d <= limit) {
+			t.Errorf("%s, grown: heatmaps differ by up to %v, more than %v", name, d, limit)
+		}
+		if d := farthest(want, heatmaps(child.genotype, child.native, false)); !(d > 1000*limit) {
+			t.Errorf("%s, by transfer: heatmaps differ by no more than %v", name, d)
+		}
+	}
+}
+
+// farthest returns the largest difference between two values in the same place.
+func farthest(a, b []float32) (d float64) {
+	for i := range a {
+		d = max(d, math.Abs(float64(a[i]-b[i])))
+	}
+	return d
 }
 
 // The field's formats carry the card as ONNX files do, and start a run alike.

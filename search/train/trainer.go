@@ -72,8 +72,8 @@ type Stepper struct {
 // NewStepper builds the network's training step and starts it from the
 // weights. ort.Init must have been called. The caller closes it.
 func NewStepper(n *model.Network, w model.Weights, o StepperOptions) (*Stepper, error) {
-	if problems := n.Mismatch(w); problems != nil {
-		return nil, fmt.Errorf("the weights do not fit the network: %s and %d more", problems[0], len(problems)-1)
+	if err := model.MismatchError(n.Mismatch(w)); err != nil {
+		return nil, err
 	}
 	if o.Batch < 1 {
 		return nil, fmt.Errorf("batch %d: want 1 or more", o.Batch)
