@@ -68,6 +68,7 @@ func (f *trainFlags) register(c *cobra.Command) {
 	flags.StringVar(&f.out, "out", "", "`folder` of the run (default runs/MODEL-SIZE)")
 	flags.BoolVar(&f.resume, "resume", false, "go on with the run in --out, with the settings it was started with")
 	flags.IntVar(&o.Epochs, "epochs", 200, "passes over the data")
+	flags.IntVar(&o.EpochPeople, "epoch-people", 0, "people of an epoch, after which is measured: fewer than there are, or more; 0: as many as there are")
 	flags.IntVar(&o.Batch, "batch", 16, "people in a step")
 	flags.Float64Var(&o.Rate, "rate", 0, "peak of the learning rate; 0: the recipe's, 2.5e-4*batch/32")
 	flags.Float64Var(&o.Warmup, "warmup", 5, "epochs in which the learning rate rises to its peak; at most a quarter of the run")
@@ -145,7 +146,7 @@ func (f *trainFlags) complete(c *cobra.Command) error {
 
 // onlyHow refuses flags that a resumed run has settled.
 func (f *trainFlags) onlyHow(c *cobra.Command) error {
-	for _, name := range []string{"data", "images", "weight", "val", "val-images", "model", "size", "from", "grow", "epochs", "batch", "rate", "warmup",
+	for _, name := range []string{"data", "images", "weight", "val", "val-images", "model", "size", "from", "grow", "epochs", "epoch-people", "batch", "rate", "warmup",
 		"l2", "ema", "round-targets", "seed", "about", "licence", "aug-scale", "aug-rotation", "aug-half-body", "aug-translate", "aug-erase", "aug-colour"} {
 		if c.Flags().Changed(name) {
 			return usagef("--%s: a resumed run keeps the settings it was started with; for others start a new one --from its %s", name, train.BestONNX)

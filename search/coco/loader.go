@@ -27,6 +27,7 @@ type LoaderOptions struct {
 	Sets    []Set
 	Input   model.Size
 	Batch   int // samples in a batch
+	Epoch   int // samples in an epoch; 0: as many as the sets have
 	Seed    uint64
 	Augment Augment
 	// Pyramid keeps halves, quarters and so on beside every picture and
@@ -85,7 +86,10 @@ type job struct {
 
 // NewLoader checks the options. It reads no picture.
 func NewLoader(o LoaderOptions) (*Loader, error) {
-	s, err := newSampler(o.Sets, o.Seed)
+	if o.Epoch < 0 {
+		return nil, fmt.Errorf("epoch of %d: must be 0 or more samples", o.Epoch)
+	}
+	s, err := newSampler(o.Sets, o.Epoch, o.Seed)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +100,7 @@ func NewLoader(o LoaderOptions) (*Loader, error) {
 		return nil, fmt.Errorf("input size %v: must be positive", o.Input)
 	}
 	if o.Batch < 1 || o.Batch > s.total {
-		return nil, fmt.Errorf("batch of %d: must be 1 to %d, the number of samples", o.Batch, s.total)
+		return nil, fmt.Errorf("batch of %d: must be 1 to %d, the number of samples of an epoch", o.Batch, s.total)
 	}
 	o.Workers = max(o.Workers, 1)
 	if o.Ahead < 1 {
@@ -106,9 +110,8 @@ func NewLoader(o LoaderOptions) (*Loader, error) {
 	return &Loader{o: o, sampler: s, pictures: newPictures(o, s.pictures()), free: make(chan *Batch, o.Ahead+2)}, nil
 }
 
-// Samples returns the number of samples of an epoch, before the last partial
-// batch is dropped.
-func (l *Loader) Samples() int { return l.sampler.total }
+// Samples returns the number of samples of all sets.
+func (l *Loader) Samples() int { return l.sampler.all }
 
 // StepsPerEpoch returns the number of batches of an epoch. The last partial
 // batch is dropped.

@@ -4,7 +4,7 @@ package coco
 // the decoded pictures, and what it returns is what a new loader of that seed
 // would. Both may be used at the same time; each is closed by itself.
 func (l *Loader) Again(seed uint64) (*Loader, error) {
-	s, err := newSampler(l.o.Sets, seed)
+	s, err := newSampler(l.o.Sets, l.o.Epoch, seed)
 	if err != nil {
 		return nil, err
 	}

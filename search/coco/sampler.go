@@ -11,7 +11,7 @@ import (
 
 // Set is a data set in a mixture. Its share of an epoch is proportional to
 // Weight times its number of samples; Weight must be above 0, and 1 for every
-// set gives each sample once an epoch.
+// set gives each sample once an epoch of as many as there are.
 type Set struct {
 	Data   *Dataset
 	Weight float64
@@ -60,15 +60,17 @@ type sampler struct {
 	seed   uint64
 	sets   [][]sample
 	quotas []int // samples of each set in an epoch
-	total  int   // their sum: the samples of all sets
+	total  int   // their sum
+	all    int   // samples of all sets
 }
 
-// newSampler reports a mixture that gives no samples.
-func newSampler(sets []Set, seed uint64) (*sampler, error) {
+// newSampler orders total samples an epoch, 0: as many as the sets have. It
+// reports a mixture that gives no samples.
+func newSampler(sets []Set, total int, seed uint64) (*sampler, error) {
 	if len(sets) == 0 {
 		return nil, errors.New("no data sets to train on")
 	}
-	s := &sampler{seed: seed}
+	s := &sampler{seed: seed, total: total}
 	weights := make([]float64, len(sets))
 	for i, set := range sets {
 		if !(set.Weight > 0) || math.IsInf(set.Weight, 0) {
@@ -79,8 +81,11 @@ func newSampler(sets []Set, seed uint64) (*sampler, error) {
 			return nil, fmt.Errorf("%s: no person has a labelled keypoint and a box of at least a pixel", set.Data.Path)
 		}
 		s.sets = append(s.sets, all)
-		s.total += len(all)
+		s.all += len(all)
 		weights[i] = set.Weight * float64(len(all))
+	}
+	if s.total == 0 {
+		s.total = s.all
 	}
 	s.quotas = apportion(s.total, weights)
 	return s, nil

@@ -21,7 +21,7 @@ func people(n int) *Dataset {
 
 func mustSampler(t *testing.T, seed uint64, sets ...Set) *sampler {
 	t.Helper()
-	s, err := newSampler(sets, seed)
+	s, err := newSampler(sets, 0, seed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,6 +117,32 @@ func TestOrderWeights(t *testing.T) {
 	}
 	if n := counts(a, three); slices.Min(n) != 2 || slices.Max(n) != 2 {
 		t.Errorf("in three epochs a is seen %v times, want 2", n)
+	}
+}
+
+// Short epochs deal the same rows in smaller portions.
+func TestOrderOfShortEpochs(t *testing.T) {
+	a, b := people(30), people(10)
+	s, err := newSampler([]Set{{a, 1}, {b, 3}}, 10, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.total != 10 || s.all != 40 || !slices.Equal(s.quotas, []int{5, 5}) {
+		t.Fatalf("%d of %d samples, %v", s.total, s.all, s.quotas)
+	}
+	var all []sample
+	for epoch := range 6 {
+		order := s.order(epoch)
+		if len(order) != 10 {
+			t.Fatalf("epoch %d has %d samples", epoch, len(order))
+		}
+		all = append(all, order...)
+	}
+	if n := counts(a, all); slices.Min(n) != 1 || slices.Max(n) != 1 {
+		t.Errorf("in six epochs a is seen %v times, want 1", n)
+	}
+	if n := counts(b, all); slices.Min(n) != 3 || slices.Max(n) != 3 {
+		t.Errorf("in six epochs b is seen %v times, want 3", n)
 	}
 }
 

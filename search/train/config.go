@@ -38,6 +38,9 @@ type Config struct {
 	Command string `json:"command,omitempty"`
 
 	Epochs int `json:"epochs"`
+	// EpochPeople is the number of people in an epoch, after which it is
+	// validated; 0: as many as the sets have.
+	EpochPeople int `json:"epoch_people,omitempty"`
 	// Batch is the number of people in a step.
 	Batch int `json:"batch"`
 	// Rate is the peak of the learning rate; 0: the recipe's.
@@ -73,6 +76,8 @@ func (c *Config) Validate() error {
 		return errors.New("no data to validate on: name an annotation file and its folder of pictures")
 	case c.Epochs < 1:
 		return fmt.Errorf("epochs %d: want 1 or more", c.Epochs)
+	case c.EpochPeople < 0:
+		return fmt.Errorf("epoch-people %d: want 0 (all) or more", c.EpochPeople)
 	case c.Batch < 2:
 		return fmt.Errorf("batch %d: want 2 or more, for batch normalisation", c.Batch)
 	case !(c.Rate >= 0 && c.Rate < 1):

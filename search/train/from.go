@@ -120,7 +120,11 @@ func checkpointWeights(data []byte) (model.Card, model.Weights, error) {
 
 // trained is the lineage's line of this run after some epochs.
 func (c *Config) trained(epochs int) string {
-	line := fmt.Sprintf("trained %d epochs at %v on %s", epochs, c.Size, c.dataNames())
+	of := ""
+	if c.EpochPeople != 0 {
+		of = fmt.Sprintf(" of %d people", c.EpochPeople)
+	}
+	line := fmt.Sprintf("trained %d epochs%s at %v on %s", epochs, of, c.Size, c.dataNames())
 	if c.Command != "" {
 		line += ": " + c.Command
 	}

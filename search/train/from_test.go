@@ -1,6 +1,7 @@
 package train
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -54,6 +55,28 @@ func TestFromItsOwnKind(t *testing.T) {
 	r := train(t, next, o)
 	if r.start.Summary == nil || len(r.points) != 1 {
 		t.Errorf("%+v", r.start)
+	}
+}
+
+// Short epochs are measured as often, and the lineage tells their length.
+func TestShortEpochs(t *testing.T) {
+	c, o := tinyRun(t)
+	c.Epochs, c.EpochPeople = 3, 2*c.Batch+1
+	r := train(t, c, o)
+	if len(r.steps) != 6 || len(r.points) != 3 {
+		t.Errorf("%d steps, measured %d times, want 6 and 3", len(r.steps), len(r.points))
+	}
+	c.From = filepath.Join(o.Dir, LatestFile)
+	n, _, err := c.network()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.start(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("trained 3 epochs of %d people at 64x48 on train/labels", c.EpochPeople); s.Lineage[1] != want {
+		t.Errorf("%q, want %q", s.Lineage[1], want)
 	}
 }
 

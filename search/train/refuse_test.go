@@ -57,6 +57,8 @@ func TestRunRefuses(t *testing.T) {
 		"resume nowhere":   {func(_ *testing.T, _ *Config, o *Options, _ string) { o.Resume, o.Dir = true, o.Dir+"x" }, []string{"no checkpoint in "}},
 		"resume spoilt":    {spoiltLatest, []string{"can be read", LatestFile + " is not a checkpoint"}},
 		"no epochs":        {func(_ *testing.T, c *Config, _ *Options, _ string) { c.Epochs = 0 }, []string{"epochs 0: want 1 or more"}},
+		"epoch of -1":      {func(_ *testing.T, c *Config, _ *Options, _ string) { c.EpochPeople = -1 }, []string{"epoch-people -1: want 0 (all) or more"}},
+		"short epoch":      {func(_ *testing.T, c *Config, _ *Options, _ string) { c.EpochPeople = 1 }, []string{"batch of ", "1 to 1, the number of samples of an epoch"}},
 		"odd size":         {func(_ *testing.T, c *Config, _ *Options, _ string) { c.Size.H = 65 }, []string{"multiples of 16"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -88,10 +90,10 @@ func spoiltLatest(t *testing.T, _ *Config, o *Options, _ string) {
 }
 
 // A folder takes one run, unless that is resumed; and a resumed run takes the
-// same data only.
+// same data only, however many people an epoch has.
 func TestRunKeepsToItsFolder(t *testing.T) {
 	c, o := tinyRun(t)
-	c.Epochs = 1
+	c.Epochs, c.EpochPeople = 1, 10
 	train(t, c, o)
 	refused(t, c, o, o.Dir+" holds a run already", "--resume", "--out")
 	o.Resume = true

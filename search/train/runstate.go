@@ -17,7 +17,7 @@ type saved struct {
 	// LossSum and LossSteps are the training loss since the last point.
 	LossSum   float64 `json:"loss_sum"`
 	LossSteps int     `json:"loss_steps"`
-	// Samples is the number of people in an epoch, by which a resumed run
+	// Samples is the number of people to train on, by which a resumed run
 	// knows its data again; 0: not known.
 	Samples int `json:"samples,omitempty"`
 }
