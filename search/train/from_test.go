@@ -67,6 +67,15 @@ func TestShortEpochs(t *testing.T) {
 		t.Errorf("%d steps, measured %d times, want 6 and 3", len(r.steps), len(r.points))
 	}
 	c.From = filepath.Join(o.Dir, LatestFile)
+	_, s := started(t, c)
+	if want := fmt.Sprintf("trained 3 epochs of %d people at 64x48 on train/labels", c.EpochPeople); s.Lineage[1] != want {
+		t.Errorf("%q, want %q", s.Lineage[1], want)
+	}
+}
+
+// started returns the network of a run and what the run starts from.
+func started(t *testing.T, c Config) (*model.Network, *Start) {
+	t.Helper()
 	n, _, err := c.network()
 	if err != nil {
 		t.Fatal(err)
@@ -75,9 +84,7 @@ func TestShortEpochs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := fmt.Sprintf("trained 3 epochs of %d people at 64x48 on train/labels", c.EpochPeople); s.Lineage[1] != want {
-		t.Errorf("%q, want %q", s.Lineage[1], want)
-	}
+	return n, s
 }
 
 // XS gives S all of its weights; S gives a network of other widths what fits.
@@ -102,14 +109,7 @@ func TestFromAnotherNetwork(t *testing.T) {
 		whole  bool
 	}{{model.Size{H: 64, W: 64}, true}, {model.Size{H: 128, W: 128}, false}} {
 		c := Config{Name: "s", Genotype: model.GenotypeS, Native: tt.native, Size: model.Size{H: 64, W: 64}, From: path, Seed: 9}
-		n, _, err := c.network()
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := c.start(n)
-		if err != nil {
-			t.Fatal(err)
-		}
+		n, s := started(t, c)
 		if whole := strings.Contains(s.Summary.String(), " 100.0 %"); whole != tt.whole {
 			t.Errorf("%v: %v", tt.native, s.Summary)
 		}
@@ -139,14 +139,7 @@ func TestGrownHasTheParentsHeatmaps(t *testing.T) {
 	}
 	heatmaps := func(g model.Genotype, native model.Size, grow bool) []float32 {
 		c := Config{Name: "it", Genotype: g, Native: native, Size: size, From: "../../models/evopose2d-s.onnx", Grow: grow, Seed: 9}
-		n, _, err := c.network()
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := c.start(n)
-		if err != nil {
-			t.Fatal(err)
-		}
+		n, s := started(t, c)
 		return infer(t, n, s.Weights, crops, 2)
 	}
 	s := model.Size{H: 256, W: 192}
