@@ -13,7 +13,7 @@ import (
 type Graph struct {
 	session         *ort.DynamicAdvancedSession
 	inputs, outputs []string
-	provider        string
+	thread          *thread // of CUDA
 }
 
 // GraphOptions say how a graph runs.
@@ -51,9 +51,13 @@ func OpenGraph(data []byte, inputs, outputs []string, o GraphOptions) (*Graph, e
 	if err != nil {
 		return nil, err
 	}
-	g := &Graph{inputs: inputs, outputs: outputs, provider: o.Provider}
-	keepSignals(func() { err = g.open(data, o, lib) })
+	g := &Graph{inputs: inputs, outputs: outputs}
+	if o.Provider == CUDA {
+		g.thread = newThread()
+	}
+	keepSignals(func() { err = g.thread.do(func() error { return g.open(data, o, lib) }) })
 	if err != nil {
+		g.thread.close()
 		release()
 		return nil, fmt.Errorf("training graph: %w", err)
 	}
@@ -81,7 +85,8 @@ func (g *Graph) open(data []byte, o GraphOptions, lib Library) error {
 		err = options.EnableProfiling(o.Profile)
 	}
 	if err == nil && o.Provider == CUDA {
-		err = appendCUDA(options, o.Device, lib)
+		// Doubling, the default, could take twice the memory that is needed.
+		err = appendCUDA(options, o.Device, lib, map[string]string{"arena_extend_strategy": "kSameAsRequested"})
 	}
 	if err != nil {
 		return err
@@ -95,7 +100,8 @@ func (g *Graph) Close() error {
 	if g.session == nil {
 		return nil
 	}
-	err := g.session.Destroy()
+	err := g.thread.do(g.session.Destroy)
+	g.thread.close()
 	g.session = nil
 	release()
 	return err
@@ -148,11 +154,11 @@ func (b *Binding) add(values *[]ort.Value, tensors []Tensor, names []string) err
 
 // Run computes the outputs from the inputs as they are now.
 func (b *Binding) Run() error {
-	if b.graph.provider == CPU {
+	if b.graph.thread == nil {
 		return b.run()
 	}
 	var err error
-	keepSignals(func() { err = b.run() }) // the first run on CUDA sets handlers, too
+	keepSignals(func() { err = b.graph.thread.do(b.run) }) // the first run on CUDA sets handlers, too
 	return err
 }
 

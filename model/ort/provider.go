@@ -2,6 +2,7 @@ package ort
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -50,23 +51,25 @@ func CheckCUDA(device int) error {
 		return err
 	}
 	defer func() { _ = options.Destroy() }()
-	keepSignals(func() { err = appendCUDA(options, device, lib) })
+	keepSignals(func() { err = appendCUDA(options, device, lib, nil) })
 	return err
 }
 
 // appendCUDA adds the CUDA provider to a session's options. Convolution
 // algorithms are chosen by heuristic: the exhaustive search costs seconds for
-// every new batch size.
-func appendCUDA(options *ort.SessionOptions, device int, lib Library) error {
+// every new batch size. more are further options of the provider.
+func appendCUDA(options *ort.SessionOptions, device int, lib Library, more map[string]string) error {
 	cuda, err := ort.NewCUDAProviderOptions()
 	if err != nil {
 		return cudaError(lib, err)
 	}
 	defer func() { _ = cuda.Destroy() }()
-	err = cuda.Update(map[string]string{
+	all := map[string]string{
 		"device_id":              strconv.Itoa(device),
 		"cudnn_conv_algo_search": "HEURISTIC",
-	})
+	}
+	maps.Copy(all, more)
+	err = cuda.Update(all)
 	if err == nil {
 		err = options.AppendExecutionProviderCUDA(cuda)
 	}
@@ -105,13 +108,14 @@ func cudaError(lib Library, err error) error {
 		"in folders that the loader looks in, such as those of LD_LIBRARY_PATH: %s", cudaLibrary(lib), plain(err))
 }
 
-// plain drops the source position and function that the library puts before
-// its messages.
+// plain drops the source position and function that the library puts before or
+// behind its messages.
 func plain(err error) string {
 	text := err.Error()
 	for _, mark := range []string{" Failed to load library ", " Failed to load shared library ", "CUDA failure ", "CUDNN failure "} {
 		if i := strings.LastIndex(text, mark); i >= 0 {
-			return strings.TrimSpace(text[i:])
+			text, _, _ = strings.Cut(text[i:], " ; GPU=")
+			return strings.TrimSpace(text)
 		}
 	}
 	return text

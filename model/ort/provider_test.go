@@ -102,7 +102,7 @@ func TestCUDAErrorNamesWhatIsMissing(t *testing.T) {
 
 func TestPlain(t *testing.T) {
 	for in, want := range map[string]string{
-		"a.cc:1 f() CUDA failure 100: no CUDA-capable device is detected ; GPU=0": "CUDA failure 100: no CUDA-capable device is detected ; GPU=0",
+		"a.cc:1 f() CUDA failure 100: no CUDA-capable device is detected ; GPU=-1 ; hostname=vm ; file=/src/a.cc ; line=67 ;": "CUDA failure 100: no CUDA-capable device is detected",
 		"something else": "something else",
 	} {
 		if got := plain(errors.New(in)); got != want {

@@ -30,6 +30,9 @@ type Options struct {
 	// little time and keeps the processor busy after each run, so it is off by
 	// default; within a run they always spin.
 	Spin bool
+	// FullBatches says that most runs have MaxBatch crops: on CUDA, where each
+	// size takes seconds to prepare, smaller ones are then filled up to it.
+	FullBatches bool
 	// Device is the number of the CUDA device.
 	Device int
 }
@@ -40,6 +43,7 @@ const defaultMaxBatch = 16
 type Session struct {
 	card     model.Card
 	provider string
+	thread   *thread // of CUDA
 	reason   string
 	max      int
 	sizes    []int // the batch sizes that run, ascending; empty: any up to max
@@ -117,7 +121,7 @@ func (s *Session) open(data []byte, o Options, lib Library) error {
 }
 
 func (s *Session) openCPU(data []byte, o Options) (err error) {
-	s.provider, s.sizes = CPU, nil
+	s.provider, s.sizes, s.thread = CPU, nil, nil
 	s.session, err = newSession(data, o, func(*ort.SessionOptions) error { return nil })
 	return err
 }
@@ -125,10 +129,21 @@ func (s *Session) openCPU(data []byte, o Options) (err error) {
 // openCUDA creates the session and runs each of its batch sizes once.
 func (s *Session) openCUDA(data []byte, o Options, lib Library) (err error) {
 	s.provider, s.sizes = CUDA, batchSizes(s.max)
-	s.session, err = newSession(data, o, func(options *ort.SessionOptions) error {
-		return appendCUDA(options, o.Device, lib)
+	if o.FullBatches {
+		s.sizes = []int{s.max}
+	}
+	if data, err = symmetric(data); err != nil {
+		return err
+	}
+	s.thread = newThread()
+	err = s.thread.do(func() (err error) {
+		s.session, err = newSession(data, o, func(options *ort.SessionOptions) error {
+			return appendCUDA(options, o.Device, lib, nil)
+		})
+		return err
 	})
 	if err != nil {
+		s.thread.close()
 		if !strings.HasPrefix(err.Error(), "provider cuda:") {
 			err = fmt.Errorf("provider cuda: device %d: %s", o.Device, plain(err))
 		}
@@ -138,7 +153,7 @@ func (s *Session) openCUDA(data []byte, o Options, lib Library) (err error) {
 		b := s.newBuffers(n)
 		if err := s.runExact(b.crops, b.heatmaps, n); err != nil {
 			err = fmt.Errorf("provider cuda: the first run of %d crops: %s", n, plain(err))
-			return errors.Join(err, s.session.Destroy())
+			return errors.Join(err, s.destroy())
 		}
 	}
 	return nil
@@ -294,7 +309,7 @@ func (s *Session) runExact(crops, heatmaps []float32, n int) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, output.Destroy()) }()
-	return s.session.Run([]ort.Value{input}, []ort.Value{output})
+	return s.thread.do(func() error { return s.session.Run([]ort.Value{input}, []ort.Value{output}) })
 }
 
 // Close waits for the runs in flight and then destroys the session; a second
@@ -305,8 +320,14 @@ func (s *Session) Close() error {
 	if s.session == nil {
 		return nil
 	}
-	err := s.session.Destroy()
+	err := s.destroy()
 	s.session = nil
 	release()
+	return err
+}
+
+func (s *Session) destroy() error {
+	err := s.thread.do(s.session.Destroy)
+	s.thread.close()
 	return err
 }

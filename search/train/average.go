@@ -36,16 +36,18 @@ func (a *average) update(s state) {
 
 // towards moves each value of a by a share of the way to b's.
 func towards(a, b []float32, share float32) {
-	b = b[:len(a)]
-	for i := range a {
-		a[i] += share * (b[i] - a[i])
-	}
+	parallel(len(a), func(from, to int) {
+		a, b := a[from:to], b[from:to]
+		for i := range a {
+			a[i] += share * (b[i] - a[i])
+		}
+	})
 }
 
 // asWeights returns a copy of the average.
 func (a *average) asWeights(l *layout) model.Weights {
 	w := model.Weights{}
-	unpack(w, l.trainable, a.weights)
-	unpack(w, l.moving, a.moving)
+	l.trainable.unpack(w, a.weights)
+	l.moving.unpack(w, a.moving)
 	return w
 }

@@ -19,6 +19,10 @@ func (t *tape) depthwise(l *model.Layer, x value) value {
 		spread, pads := t.spread(l, dy, 1)
 		t.gradient(l.Inputs[0], t.conv(convolution{op: "Conv", group: c, pads: pads}, spread, turned, c))
 
+		if t.device {
+			t.setGrad(l, "kernel", t.rowProducts(l, x, dy))
+			return
+		}
 		n := x.shape[0]
 		all := t.reshape(x, 1, n*c, x.shape[2], x.shape[3])
 		filters := t.reshape(dy, n*c, 1, dy.shape[2], dy.shape[3])

@@ -92,7 +92,7 @@ func (p problem) run(t testing.TB, s *Stepper, w model.Weights) (float64, model.
 		t.Fatal(err)
 	}
 	gradient := model.Weights{}
-	unpack(gradient, s.layout.trainable, s.gradient)
+	s.layout.trainable.unpack(gradient, s.gradient)
 	return loss, gradient
 }
 
@@ -106,7 +106,7 @@ func TestGradients(t *testing.T) {
 	_, gradient := p.run(t, s, p.weights)
 	total := norm2(s.gradient)
 	worst, zero := 0.0, 0
-	for _, param := range s.layout.trainable {
+	for _, param := range s.layout.trainable.params {
 		g := gradient[param.Name]
 		norm := norm2(g)
 		// A shift that only linear layers and a batch normalisation see has no
@@ -130,7 +130,7 @@ func TestGradients(t *testing.T) {
 			t.Errorf("%s: gradient's norm %g, relative error %g", param.Name, norm, best)
 		}
 	}
-	t.Logf("%d tensors, worst relative error %.2g; %d without effect", len(s.layout.trainable), worst, zero)
+	t.Logf("%d tensors, worst relative error %.2g; %d without effect", len(s.layout.trainable.params), worst, zero)
 	if zero > 4 {
 		t.Errorf("%d tensors have no gradient", zero)
 	}
@@ -169,6 +169,13 @@ func TestFormulationsAgree(t *testing.T) {
 	for _, save := range []bool{false, true} {
 		agrees(t, p, StepperOptions{DropConnect: true, Block: block, Graph: ort.GraphOptions{SaveMemory: save}})
 	}
+}
+
+// TestDeviceFormulation compares what a GPU gets, on the CPU, with the native
+// formulation.
+func TestDeviceFormulation(t *testing.T) {
+	orttest.Init(t)
+	agrees(t, newProblem(smallNetwork(t), 4), StepperOptions{DropConnect: true, Block: Device})
 }
 
 // agrees compares a formulation's gradients with the native one's.

@@ -12,26 +12,33 @@ import (
 // one, the moving statistics in another. Convolution kernels come first, so
 // that what is only theirs (L2) works on a prefix.
 type layout struct {
-	trainable, moving []model.Param
-	kernels           int // values in kernels, the prefix of trainable
-	size, movingSize  int // values in all of trainable and of moving
+	trainable, moving vector
+	kernels           int // values of kernels, the prefix of trainable
+	size, movingSize  int // of the vectors
 }
 
-func newLayout(n *model.Network) *layout {
-	l := &layout{}
+// vector is how parameters lie one behind the other. Each begins at a multiple
+// of row; what is left between them is zero.
+type vector struct {
+	params []model.Param
+	row    int
+}
+
+func newLayout(n *model.Network, row int) *layout {
+	l := &layout{trainable: vector{row: row}, moving: vector{row: row}}
 	for _, p := range n.Params() {
 		switch {
 		case !p.Trainable:
-			l.moving = append(l.moving, p)
-			l.movingSize += p.Len()
+			l.moving.params = append(l.moving.params, p)
+			l.movingSize += l.moving.span(p)
 			continue
 		case isKernel(p):
-			l.kernels += p.Len()
+			l.kernels += l.trainable.span(p)
 		}
-		l.trainable = append(l.trainable, p)
-		l.size += p.Len()
+		l.trainable.params = append(l.trainable.params, p)
+		l.size += l.trainable.span(p)
 	}
-	slices.SortStableFunc(l.trainable, func(a, b model.Param) int { return cmp.Compare(rank(a), rank(b)) })
+	slices.SortStableFunc(l.trainable.params, func(a, b model.Param) int { return cmp.Compare(rank(a), rank(b)) })
 	return l
 }
 
@@ -44,17 +51,21 @@ func rank(p model.Param) int {
 	return 1
 }
 
-// pack copies the parameters into dst, one behind the other.
-func pack(dst []float32, params []model.Param, w model.Weights) {
-	for _, p := range params {
-		dst = dst[copy(dst, w[p.Name]):]
+// span is how many values a parameter takes up.
+func (v vector) span(p model.Param) int { return (p.Len() + v.row - 1) / v.row * v.row }
+
+// pack copies the parameters into dst.
+func (v vector) pack(dst []float32, w model.Weights) {
+	for _, p := range v.params {
+		copy(dst, w[p.Name])
+		dst = dst[v.span(p):]
 	}
 }
 
 // unpack adds copies of the parameters in src to w.
-func unpack(w model.Weights, params []model.Param, src []float32) {
-	for _, p := range params {
+func (v vector) unpack(w model.Weights, src []float32) {
+	for _, p := range v.params {
 		w[p.Name] = slices.Clone(src[:p.Len()])
-		src = src[p.Len():]
+		src = src[v.span(p):]
 	}
 }

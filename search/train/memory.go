@@ -41,7 +41,7 @@ func memoryParts(n *model.Network, save bool) (fixed, sample float64) {
 	if save {
 		factor = savedMemoryPerOutput
 	}
-	fixed = memoryOfRuntime + bytesOfValue*copiesOfWeights*float64(newLayout(n).size)
+	fixed = memoryOfRuntime + bytesOfValue*copiesOfWeights*float64(newLayout(n, 1).size)
 	return fixed, bytesOfValue * factor * outputs
 }
 

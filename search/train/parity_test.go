@@ -23,7 +23,7 @@ func TestExportIsTheTrainedNetwork(t *testing.T) {
 			p := newProblem(smallNetwork(t), 5)
 			n := p.network
 			// From zero the moving statistics become a hundredth of the batch's.
-			for _, param := range newLayout(n).moving {
+			for _, param := range newLayout(n, 1).moving.params {
 				clear(p.weights[param.Name])
 			}
 			s := p.stepper(t, StepperOptions{Block: block, Graph: ort.GraphOptions{Threads: 1}})
@@ -31,7 +31,7 @@ func TestExportIsTheTrainedNetwork(t *testing.T) {
 				t.Fatal(err)
 			}
 			w := s.Weights()
-			for _, param := range s.layout.moving {
+			for _, param := range s.layout.moving.params {
 				for i := range w[param.Name] {
 					w[param.Name][i] /= 1 - model.Momentum
 				}
@@ -124,11 +124,11 @@ func TestValidatorMeasuresTheExport(t *testing.T) {
 	if err := v.open(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
-	again, err := v.run(t.Context(), w)
+	all, err := validate(t.Context(), []*validator{v}, w)
 	if err != nil {
 		t.Fatal(err)
 	}
-	measured := r.measured[0][0]
+	again, measured := all[0], r.measured[0][0]
 	if math.Abs(again.Loss-measured.Loss) > 1e-5*measured.Loss || again.Report.AP != measured.Report.AP || again.Report.PCK20 != measured.Report.PCK20 {
 		t.Errorf("%+v, measured %+v", again, measured)
 	}
@@ -158,10 +158,11 @@ func TestValidationLoss(t *testing.T) {
 	v.people[0].Keypoints[3].V = 0  // not labelled
 	v.people[1].Keypoints[4].X = -9 // outside the crop
 	w := newProblem(n, 1).weights
-	result, err := v.run(t.Context(), w)
+	all, err := validate(t.Context(), []*validator{v}, w)
 	if err != nil {
 		t.Fatal(err)
 	}
+	result := all[0]
 	affines, err := v.crop(v.people)
 	if err != nil {
 		t.Fatal(err)

@@ -73,11 +73,11 @@ func (r *run) checkpoint() (*Checkpoint, error) {
 }
 
 // put adds a copy of the values of parameters to a group of the checkpoint.
-func put(c *Checkpoint, group string, params []model.Param, values []float32) {
+func put(c *Checkpoint, group string, v vector, values []float32) {
 	w := model.Weights{}
-	unpack(w, params, values)
+	v.unpack(w, values)
 	c.Put(group, w)
-	for _, p := range params {
+	for _, p := range v.params {
 		c.Meta.Shapes[group+p.Name] = p.Shape
 	}
 }
@@ -96,10 +96,10 @@ func (r *run) restore(b *before) error {
 			"put it back, or start a new run --from its %s", r.options.Dir, b.Samples, now, BestONNX)
 	}
 	r.stepper.SetWeights(weights)
-	pack(r.state().first, l.trainable, b.Group(GroupAdamM))
-	pack(r.state().second, l.trainable, b.Group(GroupAdamV))
-	pack(r.average.weights, l.trainable, ema)
-	pack(r.average.moving, l.moving, ema)
+	l.trainable.pack(r.state().first, b.Group(GroupAdamM))
+	l.trainable.pack(r.state().second, b.Group(GroupAdamV))
+	l.trainable.pack(r.average.weights, ema)
+	l.moving.pack(r.average.moving, ema)
 	r.average.updates = b.Updates
 	r.lossSum, r.lossSteps = b.LossSum, b.LossSteps
 	r.step, r.best, r.curves = b.Meta.Step, b.Meta.Best, Until(b.Meta.Curves, b.Meta.Step)

@@ -83,13 +83,9 @@ func (r *run) measure(ctx context.Context) error {
 	p := Point{Epoch: r.step / r.stepsPerEpoch(), Step: r.step, Loss: r.lossSum / float64(r.lossSteps),
 		Rate: r.schedule.At(r.step - 1), ImagesPerSecond: r.meter.rate()}
 	weights := r.average.asWeights(r.stepper.layout)
-	var all []Validation
-	for _, v := range r.validators {
-		result, err := v.run(ctx, weights)
-		if err != nil {
-			return err
-		}
-		all = append(all, result)
+	all, err := validate(ctx, r.validators, weights)
+	if err != nil {
+		return err
 	}
 	p.summarise(all)
 	r.lossSum, r.lossSteps = 0, 0

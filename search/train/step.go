@@ -26,6 +26,8 @@ type stepOptions struct {
 	// Block is the number of channels in a block of the runtime's blocked
 	// layout, 0 for a graph of native operators only.
 	Block int
+	// Device puts native operators as a GPU is fast at: see device.go.
+	Device bool
 	// SaveMemory computes again in the backward pass what is cheap to compute.
 	SaveMemory bool
 	// L2 is the weight of the sum of the squared kernels in the loss.
@@ -64,8 +66,11 @@ type stepGraph struct {
 // valid*(heatmap-target)^2; L2 counts in the gradient only.
 func buildStep(n *model.Network, o stepOptions) *stepGraph {
 	g := newGraph("training step")
-	s := &stepGraph{layout: newLayout(n)}
-	t := &tape{graph: g, batch: o.Batch, block: o.Block, save: o.SaveMemory,
+	s := &stepGraph{layout: newLayout(n, 1)}
+	if o.Device {
+		s.layout = newLayout(n, deviceRow)
+	}
+	t := &tape{graph: g, batch: o.Batch, block: o.Block, device: o.Device, save: o.SaveMemory,
 		params: map[string]value{}, outputs: map[string]value{},
 		grads: map[string]value{}, scaled: map[string]func(...value) value{}, sigmoids: map[string]func(value) value{}, paramGrads: map[string]value{}, statistics: map[string]value{}}
 
@@ -115,14 +120,34 @@ func dropping(n *model.Network) (count int) {
 	return count
 }
 
-func (t *tape) splitParams(weights value, params []model.Param) {
-	lengths := make([]int, len(params))
-	for i, p := range params {
+func (t *tape) splitParams(weights value, v vector) {
+	for i, part := range t.parts(weights, v) {
+		t.params[v.params[i].Name] = t.reshape(part, v.params[i].Shape...)
+	}
+}
+
+// parts cuts the parameters out of a vector.
+func (t *tape) parts(flat value, v vector) []value {
+	if t.device {
+		return t.slices(flat, v)
+	}
+	lengths := make([]int, len(v.params))
+	for i, p := range v.params {
 		lengths[i] = p.Len()
 	}
-	for i, v := range t.split(weights, lengths...) {
-		t.params[params[i].Name] = t.reshape(v, params[i].Shape...)
+	return t.split(flat, lengths...)
+}
+
+// vector puts the values of parameters, by name, one behind the other.
+func (t *tape) vector(v vector, values map[string]value) value {
+	parts := make([]value, len(v.params))
+	for i, p := range v.params {
+		parts[i] = t.reshape(values[p.Name], p.Len())
 	}
+	if t.device {
+		return t.rows(parts, v)
+	}
+	return t.concat(0, parts...)
 }
 
 // loss appends the heatmaps' loss and starts the gradients with its own.
@@ -141,16 +166,12 @@ func (t *tape) loss(n *model.Network) value {
 // flatGradient puts the parameters' gradients into one vector and adds that of
 // L2 times the sum of the squared kernels.
 func (t *tape) flatGradient(l *layout, weights value, l2 float64) value {
-	parts := make([]value, len(l.trainable))
-	for i, p := range l.trainable {
-		parts[i] = t.reshape(t.paramGrads[p.Name], p.Len())
-	}
-	gradient := t.concat(0, parts...)
+	gradient := t.vector(l.trainable, t.paramGrads)
 	if l2 == 0 {
 		return gradient
 	}
-	g, w := t.split(gradient, l.kernels, l.size-l.kernels), t.slice(weights, 0, 0, 1, l.kernels)
-	return t.concat(0, t.add(g[0], t.times(w, 2*l2)), g[1])
+	decay := t.times(t.slice(weights, 0, 0, 1, l.kernels), 2*l2)
+	return t.add(gradient, t.pad(decay, []int{0}, []int{l.size - l.kernels}))
 }
 
 // adam is one step of Adam; rate holds its bias correction.
@@ -164,9 +185,5 @@ func (t *tape) adam(weights, first, second, gradient, rate value) (w, m, v value
 // movingAverages moves the statistics towards the batch's, as Keras does:
 // momentum*moving + (1-momentum)*batch, with the variance of the batch itself.
 func (t *tape) movingAverages(l *layout, moving value) value {
-	parts := make([]value, len(l.moving))
-	for i, p := range l.moving {
-		parts[i] = t.reshape(t.statistics[p.Name], p.Len())
-	}
-	return t.add(t.times(moving, model.Momentum), t.times(t.concat(0, parts...), 1-model.Momentum))
+	return t.add(t.times(moving, model.Momentum), t.times(t.vector(l.moving, t.statistics), 1-model.Momentum))
 }

@@ -5,14 +5,20 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
+	"sync"
 
 	"github.com/evopose/evopose/model"
 	"github.com/evopose/evopose/model/ort"
 )
 
-// Native is the StepperOptions.Block that keeps to operators which every
-// execution provider has.
-const Native = -1
+// The StepperOptions.Block that are no block: Native keeps to operators which
+// every execution provider has, and Device puts them as a GPU is fast at, which is
+// what CUDA gets.
+const (
+	Native = -1
+	Device = -2
+)
 
 // StepperOptions say how training steps run.
 type StepperOptions struct {
@@ -27,8 +33,8 @@ type StepperOptions struct {
 	// does; else it lies where the label is.
 	RoundTargets bool
 	// Block is the number of channels in a block of the runtime's internal
-	// layout for depthwise convolutions on the CPU: 8 or 16, Native for none,
-	// 0 to find out.
+	// layout for depthwise convolutions on the CPU: 8 or 16, Native or Device
+	// for none, 0 to find out.
 	Block int
 	// Graph says where the steps run.
 	Graph ort.GraphOptions
@@ -85,7 +91,7 @@ func NewStepper(n *model.Network, w model.Weights, o StepperOptions) (*Stepper, 
 	if err != nil {
 		return nil, err
 	}
-	g := buildStep(n, stepOptions{Batch: o.Batch, Block: block, SaveMemory: o.Graph.SaveMemory, L2: o.L2, DropConnect: o.DropConnect, Gradient: o.gradient})
+	g := buildStep(n, stepOptions{Batch: o.Batch, Block: max(block, 0), Device: block == Device, SaveMemory: o.Graph.SaveMemory, L2: o.L2, DropConnect: o.DropConnect, Gradient: o.gradient})
 	s := &Stepper{network: n, layout: g.layout, options: o}
 	if s.graph, err = ort.OpenGraph(g.onnx, g.inputs, g.outputs, o.Graph); err != nil {
 		return nil, err
@@ -99,12 +105,12 @@ func NewStepper(n *model.Network, w model.Weights, o StepperOptions) (*Stepper, 
 
 func chooseBlock(o StepperOptions) (int, error) {
 	switch {
-	case o.Block == Native || o.Graph.Provider == ort.CUDA:
-		return 0, nil
-	case o.Block == 0:
-		return ProbeBlock()
+	case o.Block != 0:
+		return o.Block, nil
+	case o.Graph.Provider == ort.CUDA:
+		return Device, nil
 	}
-	return o.Block, nil
+	return ProbeBlock()
 }
 
 // bind allocates the step's memory and ties both directions to it.
@@ -150,8 +156,8 @@ func (s *Stepper) bind(g *stepGraph) (err error) {
 // SetWeights starts afresh from the weights, with Adam's moments at zero.
 func (s *Stepper) SetWeights(w model.Weights) {
 	c := s.states[s.current]
-	pack(c.weights, s.layout.trainable, w)
-	pack(c.moving, s.layout.moving, w)
+	s.layout.trainable.pack(c.weights, w)
+	s.layout.moving.pack(c.moving, w)
 	clear(c.first)
 	clear(c.second)
 }
@@ -159,8 +165,8 @@ func (s *Stepper) SetWeights(w model.Weights) {
 // Weights returns a copy of the network's weights as they are now.
 func (s *Stepper) Weights() model.Weights {
 	w := model.Weights{}
-	unpack(w, s.layout.trainable, s.states[s.current].weights)
-	unpack(w, s.layout.moving, s.states[s.current].moving)
+	s.layout.trainable.unpack(w, s.states[s.current].weights)
+	s.layout.moving.unpack(w, s.states[s.current].moving)
 	return w
 }
 
@@ -170,7 +176,7 @@ func (s *Stepper) Weights() model.Weights {
 // step from 1, for Adam's bias correction. rng draws what drops out. It returns the
 // loss, without L2.
 func (s *Stepper) Step(crops, keypoints []float32, rate float64, t int, rng *rand.Rand) (float64, error) {
-	copy(s.image, crops)
+	parallel(len(crops), func(from, to int) { copy(s.image[from:to], crops[from:to]) })
 	s.setTargets(keypoints)
 	s.setDrops(rng)
 	s.rate[0] = float32(rate * math.Sqrt(1-math.Pow(beta2, float64(t))) / (1 - math.Pow(beta1, float64(t))))
@@ -191,15 +197,27 @@ func (s *Stepper) setTargets(keypoints []float32) {
 	n, in, out := s.options.Batch, s.network.Input, s.network.Heatmap
 	sigma, round := heatmapSigma(out), s.options.RoundTargets
 	sx, sy := float64(out.W)/float64(in.W), float64(out.H)/float64(in.H)
-	for i := range n * model.Keypoints {
-		kp := keypoints[3*i:][:3]
-		for phase := range phases {
-			at := phase*n*model.Keypoints + i
-			s.valid[at] = kp[2]
-			bell(s.targetY[at*out.H/2:][:out.H/2], centre(float64(kp[1])*sy, round), phase/2, 2, sigma, s.options.amplitude)
-			bell(s.targetX[at*out.W/2:][:out.W/2], centre(float64(kp[0])*sx, round), phase%2, 2, sigma, 1)
+	parallel(n*model.Keypoints, func(from, to int) {
+		for i := from; i < to; i++ {
+			kp := keypoints[3*i:][:3]
+			for phase := range phases {
+				at := phase*n*model.Keypoints + i
+				s.valid[at] = kp[2]
+				bell(s.targetY[at*out.H/2:][:out.H/2], centre(float64(kp[1])*sy, round), phase/2, 2, sigma, s.options.amplitude)
+				bell(s.targetX[at*out.W/2:][:out.W/2], centre(float64(kp[0])*sx, round), phase%2, 2, sigma, 1)
+			}
 		}
+	})
+}
+
+// parallel calls f for equal parts of 0..n, a part for each processor.
+func parallel(n int, f func(from, to int)) {
+	parts := runtime.GOMAXPROCS(0)
+	var wait sync.WaitGroup
+	for i := range parts {
+		wait.Go(func() { f(n*i/parts, n*(i+1)/parts) })
 	}
+	wait.Wait()
 }
 
 // heatmapSigma is the targets' standard deviation in heatmap pixels.

@@ -153,14 +153,13 @@ func (r *run) trialEpoch(ctx context.Context) (float64, error) {
 	if err := r.check(); err != nil {
 		return 0, err
 	}
-	weights := r.average.asWeights(r.stepper.layout)
+	all, err := validate(ctx, r.validators, r.average.asWeights(r.stepper.layout))
+	if err != nil {
+		return 0, err
+	}
 	loss := 0.0
-	for _, v := range r.validators {
-		result, err := v.run(ctx, weights)
-		if err != nil {
-			return 0, err
-		}
-		loss += result.Loss / float64(len(r.validators))
+	for _, result := range all {
+		loss += result.Loss / float64(len(all))
 	}
 	if !finite(loss) {
 		return 0, fmt.Errorf("%w: the validation loss is %v", errDiverged, loss)

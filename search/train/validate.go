@@ -87,13 +87,25 @@ type Validation struct {
 	Report coco.Report
 }
 
-// run measures the weights.
-func (v *validator) run(ctx context.Context, w model.Weights) (result Validation, err error) {
-	session, err := v.session(w)
+// validate measures the weights on each set.
+func validate(ctx context.Context, validators []*validator, w model.Weights) (all []Validation, err error) {
+	session, err := validators[0].session(w)
 	if err != nil {
-		return result, err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, session.Close()) }()
+	for _, v := range validators {
+		result, err := v.run(ctx, session)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, result)
+	}
+	return all, nil
+}
+
+// run measures the network.
+func (v *validator) run(ctx context.Context, session *ort.Session) (result Validation, err error) {
 	var results []coco.Result
 	result.Name = v.name
 	for people := range slices.Chunk(v.people, validBatch) {
@@ -122,7 +134,7 @@ func (v *validator) session(w model.Weights) (*ort.Session, error) {
 	if provider == "" {
 		provider = ort.CPU
 	}
-	return ort.Open(data, card, ort.Options{Provider: provider, Threads: v.options.Graph.Threads, MaxBatch: validBatch, Device: v.options.Graph.Device})
+	return ort.Open(data, card, ort.Options{Provider: provider, Threads: v.options.Graph.Threads, MaxBatch: validBatch, FullBatches: true, Device: v.options.Graph.Device})
 }
 
 // batch looks for up to validBatch people and returns the sum of their losses.

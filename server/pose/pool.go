@@ -132,7 +132,7 @@ func (p *Pool) open(name string) (*Model, error) {
 	}
 	runner, err := p.options.Open(onnx, card)
 	if err != nil {
-		return nil, fmt.Errorf("model %s: %w", name, err)
+		return nil, err // names the model
 	}
 	m := p.newModel(name, runner)
 	if err := m.Batcher.Warm(); err != nil {
