@@ -113,16 +113,31 @@ func checkpointWeights(data []byte) (model.Card, model.Weights, error) {
 	}
 	card := model.Card{Name: s.Config.Name, Genotype: s.Config.Genotype, Input: s.Config.Native, Lineage: s.Lineage}
 	if ckpt.Meta.Step > 0 {
-		card.Lineage = append(card.Lineage, s.Config.trained(ckpt.Meta.Epoch))
+		card.Lineage = append(card.Lineage, s.Config.trained(ckpt.Meta.Epoch, ckpt.Meta.begun()))
 	}
 	return card, ckpt.Group(GroupEMA), nil
 }
 
-// trained is the lineage's line of this run after some epochs.
-func (c *Config) trained(epochs int) string {
+// begun is the number of steps behind the last whole epoch.
+func (m *Meta) begun() int {
+	var last Point
+	if len(m.Curves) > 0 {
+		last = m.Curves[len(m.Curves)-1]
+	}
+	if m.Epoch > last.Epoch { // at the end of an epoch that is still to be measured
+		return 0
+	}
+	return m.Step - last.Step
+}
+
+// trained is the lineage's line of this run after some epochs and further steps.
+func (c *Config) trained(epochs, steps int) string {
 	of := ""
 	if c.EpochPeople != 0 {
 		of = fmt.Sprintf(" of %d people", c.EpochPeople)
+	}
+	if steps > 0 {
+		of += fmt.Sprintf(" and %d steps", steps)
 	}
 	line := fmt.Sprintf("trained %d epochs%s at %v on %s", epochs, of, c.Size, c.dataNames())
 	if c.Command != "" {

@@ -73,6 +73,25 @@ func TestShortEpochs(t *testing.T) {
 	}
 }
 
+// A run that stopped within an epoch says so in the lineage of what starts from it.
+func TestLineageOfUnfinishedEpoch(t *testing.T) {
+	c, o := tinyRun(t)
+	for _, tt := range []struct {
+		epoch, step int
+		want        string
+	}{{1, 2, "trained 0 epochs and 2 steps at"}, {1, 6, "trained 1 epochs at"}, {2, 1, "trained 1 epochs and 1 steps at"}} {
+		if err := trainUntil(t, c, o, tt.epoch, tt.step); err == nil {
+			t.Fatal("it was not interrupted")
+		}
+		o.Resume = true
+		next := c
+		next.From = filepath.Join(o.Dir, LatestFile)
+		if _, s := started(t, next); !strings.HasPrefix(s.Lineage[1], tt.want) {
+			t.Errorf("%q, want %q", s.Lineage[1], tt.want)
+		}
+	}
+}
+
 // started returns the network of a run and what the run starts from.
 func started(t *testing.T, c Config) (*model.Network, *Start) {
 	t.Helper()

@@ -56,7 +56,7 @@ func (r *run) card() model.Card {
 	if licence == "" {
 		licence = "that of the training data, see data"
 	}
-	lineage := append(slices.Clone(r.start.Lineage), c.trained(r.step/r.stepsPerEpoch()))
+	lineage := append(slices.Clone(r.start.Lineage), c.trained(r.step/r.stepsPerEpoch(), 0))
 	return model.Card{Name: c.Name, Genotype: c.Genotype, Input: c.Native, Heatmap: r.native.Heatmap, Trained: true,
 		Seed: c.Seed, Data: about, Licence: licence, Lineage: lineage}
 }
