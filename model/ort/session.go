@@ -122,7 +122,7 @@ func (s *Session) open(data []byte, o Options, lib Library) error {
 
 func (s *Session) openCPU(data []byte, o Options) (err error) {
 	s.provider, s.sizes, s.thread = CPU, nil, nil
-	s.session, err = newSession(data, o, func(*ort.SessionOptions) error { return nil })
+	s.session, err = newSession(o, func(*ort.SessionOptions) ([]byte, error) { return data, nil })
 	return err
 }
 
@@ -132,13 +132,13 @@ func (s *Session) openCUDA(data []byte, o Options, lib Library) (err error) {
 	if o.FullBatches {
 		s.sizes = []int{s.max}
 	}
-	if data, err = symmetric(data); err != nil {
-		return err
-	}
 	s.thread = newThread()
 	err = s.thread.do(func() (err error) {
-		s.session, err = newSession(data, o, func(options *ort.SessionOptions) error {
-			return appendCUDA(options, o.Device, lib, nil)
+		s.session, err = newSession(o, func(options *ort.SessionOptions) ([]byte, error) {
+			if err := appendCUDA(options, o.Device, lib, nil); err != nil {
+				return nil, err
+			}
+			return symmetric(data)
 		})
 		return err
 	})
@@ -167,8 +167,9 @@ func batchSizes(most int) (sizes []int) {
 	return append(sizes, most)
 }
 
-// newSession creates a session; add adds its execution provider.
-func newSession(data []byte, o Options, add func(*ort.SessionOptions) error) (*ort.DynamicAdvancedSession, error) {
+// newSession creates a session; add adds its execution provider and returns the
+// ONNX file for it.
+func newSession(o Options, add func(*ort.SessionOptions) ([]byte, error)) (*ort.DynamicAdvancedSession, error) {
 	options, err := ort.NewSessionOptions()
 	if err != nil {
 		return nil, err
@@ -182,9 +183,10 @@ func newSession(data []byte, o Options, add func(*ort.SessionOptions) error) (*o
 		options.SetInterOpNumThreads(1),
 		options.AddSessionConfigEntry("session.force_spinning_stop", spin),
 	)
-	if err == nil {
-		err = add(options)
+	if err != nil {
+		return nil, err
 	}
+	data, err := add(options)
 	if err != nil {
 		return nil, err
 	}

@@ -102,7 +102,7 @@ func (t *tape) planeMeans(x value) value {
 // channelSums returns the sum of each channel, [1,C,1,1].
 func (t *tape) channelSums(x value) value {
 	switch {
-	case t.device:
+	case t.gpu:
 		return t.sum(t.sum(x, 2, 3), 0)
 	case !x.blocked:
 		return t.sum(x, 0, 2, 3)
@@ -121,7 +121,7 @@ func (t *tape) dots(a, b value) value {
 	case a.blocked: // a kernel as large as the plane
 		d := t.blockedConv(convolution{group: n * c}, t.reshape(a, 1, n*c, 1, hw), t.reshape(b, n*c, 1, 1, hw))
 		return t.reshape(d, n, c, 1, 1)
-	case hw < smallPlane || t.device:
+	case hw < smallPlane || t.gpu:
 		return t.sum(t.mul(a, b), 2, 3)
 	}
 	return t.matmul(t.reshape(a, n, c, 1, hw), t.reshape(b, n, c, 1, hw), false, true)

@@ -118,12 +118,11 @@ func (t *tape) kernelOf(d value, k int) value {
 // with the windows D of dy, dX = K D and dK = X D^T.
 func (t *tape) transposed(l *model.Layer, x value) value {
 	x, kernel := t.toPlanes(x), t.param(l, "kernel")
-	var y value
-	if t.device {
-		y = t.cut(t.conv(convolution{op: "ConvTranspose", stride: l.Stride}, x, kernel, l.Out.C), l.Pads)
-	} else {
-		y = t.conv(convolution{op: "ConvTranspose", stride: l.Stride, pads: l.Pads}, x, kernel, l.Out.C)
+	within, after := l.Pads, [4]int{}
+	if t.gpu { // CUDA leaves uneven padding to the CPU
+		within, after = after, within
 	}
+	y := t.cut(t.conv(convolution{op: "ConvTranspose", stride: l.Stride, pads: within}, x, kernel, l.Out.C), after)
 	t.onBackward(l, func(dy value) {
 		windows := t.flat(t.windows(t.toPlanes(dy), l.Kernel, l.Stride, l.Pads))
 		t.setGrad(l, "kernel", t.kernelOf(t.matmul(t.flat(x), windows, false, true), l.Kernel))

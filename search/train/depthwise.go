@@ -19,7 +19,7 @@ func (t *tape) depthwise(l *model.Layer, x value) value {
 		spread, pads := t.spread(l, dy, 1)
 		t.gradient(l.Inputs[0], t.conv(convolution{op: "Conv", group: c, pads: pads}, spread, turned, c))
 
-		if t.device {
+		if t.gpu {
 			t.setGrad(l, "kernel", t.rowProducts(l, x, dy))
 			return
 		}

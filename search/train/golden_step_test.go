@@ -16,7 +16,7 @@ func TestGoldenStep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, block := range map[string]int{"native": Native, "device": Device, "blocked": block} {
+	for name, block := range map[string]int{"native": Native, "gpu": GPU, "blocked": block} {
 		t.Run(name, func(t *testing.T) {
 			if block == 0 {
 				t.Skip("this runtime has no blocked layout on this processor")

@@ -171,11 +171,11 @@ func TestFormulationsAgree(t *testing.T) {
 	}
 }
 
-// TestDeviceFormulation compares what a GPU gets, on the CPU, with the native
+// TestGPUFormulation compares what a GPU gets, on the CPU, with the native
 // formulation.
-func TestDeviceFormulation(t *testing.T) {
+func TestGPUFormulation(t *testing.T) {
 	orttest.Init(t)
-	agrees(t, newProblem(smallNetwork(t), 4), StepperOptions{DropConnect: true, Block: Device})
+	agrees(t, newProblem(smallNetwork(t), 4), StepperOptions{DropConnect: true, Block: GPU})
 }
 
 // agrees compares a formulation's gradients with the native one's.

@@ -26,8 +26,8 @@ type stepOptions struct {
 	// Block is the number of channels in a block of the runtime's blocked
 	// layout, 0 for a graph of native operators only.
 	Block int
-	// Device puts native operators as a GPU is fast at: see device.go.
-	Device bool
+	// GPU puts native operators as a GPU is fast at: see gpu.go.
+	GPU bool
 	// SaveMemory computes again in the backward pass what is cheap to compute.
 	SaveMemory bool
 	// L2 is the weight of the sum of the squared kernels in the loss.
@@ -67,10 +67,10 @@ type stepGraph struct {
 func buildStep(n *model.Network, o stepOptions) *stepGraph {
 	g := newGraph("training step")
 	s := &stepGraph{layout: newLayout(n, 1)}
-	if o.Device {
-		s.layout = newLayout(n, deviceRow)
+	if o.GPU {
+		s.layout = newLayout(n, gpuRow)
 	}
-	t := &tape{graph: g, batch: o.Batch, block: o.Block, device: o.Device, save: o.SaveMemory,
+	t := &tape{graph: g, batch: o.Batch, block: o.Block, gpu: o.GPU, save: o.SaveMemory,
 		params: map[string]value{}, outputs: map[string]value{},
 		grads: map[string]value{}, scaled: map[string]func(...value) value{}, sigmoids: map[string]func(value) value{}, paramGrads: map[string]value{}, statistics: map[string]value{}}
 
@@ -128,7 +128,7 @@ func (t *tape) splitParams(weights value, v vector) {
 
 // parts cuts the parameters out of a vector.
 func (t *tape) parts(flat value, v vector) []value {
-	if t.device {
+	if t.gpu {
 		return t.slices(flat, v)
 	}
 	lengths := make([]int, len(v.params))
@@ -144,7 +144,7 @@ func (t *tape) vector(v vector, values map[string]value) value {
 	for i, p := range v.params {
 		parts[i] = t.reshape(values[p.Name], p.Len())
 	}
-	if t.device {
+	if t.gpu {
 		return t.rows(parts, v)
 	}
 	return t.concat(0, parts...)

@@ -18,7 +18,7 @@ type tape struct {
 	batch  int
 	block  int              // channels in a block of the blocked layout; 0: native operators only
 	params map[string]value // by model.Param.Name
-	device bool             // native operators as a GPU is fast at
+	gpu    bool             // native operators as a GPU is fast at
 	save   bool             // compute sigmoids again in the backward pass
 	drops  value            // [adds, N]: what each residual branch is multiplied by; no name: 1
 

@@ -13,11 +13,11 @@ import (
 )
 
 // The StepperOptions.Block that are no block: Native keeps to operators which
-// every execution provider has, and Device puts them as a GPU is fast at, which is
+// every execution provider has, and GPU puts them as a GPU is fast at, which is
 // what CUDA gets.
 const (
 	Native = -1
-	Device = -2
+	GPU    = -2
 )
 
 // StepperOptions say how training steps run.
@@ -33,7 +33,7 @@ type StepperOptions struct {
 	// does; else it lies where the label is.
 	RoundTargets bool
 	// Block is the number of channels in a block of the runtime's internal
-	// layout for depthwise convolutions on the CPU: 8 or 16, Native or Device
+	// layout for depthwise convolutions on the CPU: 8 or 16, Native or GPU
 	// for none, 0 to find out.
 	Block int
 	// Graph says where the steps run.
@@ -91,7 +91,7 @@ func NewStepper(n *model.Network, w model.Weights, o StepperOptions) (*Stepper, 
 	if err != nil {
 		return nil, err
 	}
-	g := buildStep(n, stepOptions{Batch: o.Batch, Block: max(block, 0), Device: block == Device, SaveMemory: o.Graph.SaveMemory, L2: o.L2, DropConnect: o.DropConnect, Gradient: o.gradient})
+	g := buildStep(n, stepOptions{Batch: o.Batch, Block: max(block, 0), GPU: block == GPU, SaveMemory: o.Graph.SaveMemory, L2: o.L2, DropConnect: o.DropConnect, Gradient: o.gradient})
 	s := &Stepper{network: n, layout: g.layout, options: o}
 	if s.graph, err = ort.OpenGraph(g.onnx, g.inputs, g.outputs, o.Graph); err != nil {
 		return nil, err
@@ -108,7 +108,7 @@ func chooseBlock(o StepperOptions) (int, error) {
 	case o.Block != 0:
 		return o.Block, nil
 	case o.Graph.Provider == ort.CUDA:
-		return Device, nil
+		return GPU, nil
 	}
 	return ProbeBlock()
 }

@@ -9,14 +9,14 @@ import (
 	"github.com/evopose/evopose/model/onnx"
 )
 
-// What CUDA is slow at, and Device puts otherwise: sums over axes that do not lie
+// What CUDA is slow at, and the GPU formulation puts otherwise: sums over axes that do not lie
 // together (channelSums), very many products of vectors (dots), convolutions
 // whose kernel is a whole plane (rowProducts), vectors that are cut or put together
 // value by value (slices, rows), and transposed convolutions with more padding on
 // one side, which it leaves to the CPU (cut). Measured: docs/training.md.
 
-// deviceRow is the row of vectors for a GPU.
-const deviceRow = 64
+// gpuRow is the row of vectors for a GPU.
+const gpuRow = 64
 
 // slices is parts: for Split and Concat of vectors the runtime makes a table with an
 // entry for each value, on the CPU, and copies it to the GPU.
