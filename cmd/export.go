@@ -23,6 +23,8 @@ import (
 // exportFlags are the flags of evopose export.
 type exportFlags struct {
 	model, weights, out, size string
+	plus, minus               string
+	share                     float64
 	half                      bool
 	seed                      uint64
 }
@@ -40,18 +42,26 @@ a YAML file with at least genotype and input. The weights are those of a file in
 of these formats, those of a model that the server has, by its name, or the initial
 ones of a seed: random, good for measuring speed and as a start of training. With
 --weights and without --model the network is the one that the weights' file says.
-The model's name is the name of the file that is written.`,
+The model's name is the name of the file that is written.
+
+--plus and --minus bring a network up to date that was grown from another one and
+trained: to the weights comes --share of what --plus has learnt since --minus, a
+later and an earlier state of the other network.`,
 		Example: `  evopose export --model m
   evopose export --model l --half --out /srv/models/large.onnx
   evopose export --model xs --weights models/evopose2d-s.onnx
   evopose export --weights found.onnx --out found.onnx     # a card for a file that has none
   evopose export --weights evopose2d-s --out s.safetensors # weights of a model of the server
   evopose export --weights s.safetensors --out models/s.onnx
-  evopose export --model s --weights other.pt --out models/other.onnx # a file without metadata`,
+  evopose export --model s --weights other.pt --out models/other.onnx # a file without metadata
+  evopose export --weights runs/m/best.onnx --plus evopose2d-s --minus runs/s-old/best.onnx --share 0.75 --out m.onnx`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if f.weights != "" && c.Flags().Changed("seed") {
 				return usagef("--seed is the seed of initial weights; with --weights there are none")
+			}
+			if err := f.checkTask(c.Flags().Changed("share")); err != nil {
+				return err
 			}
 			if f.half && f.out != "" && filepath.Ext(f.out) != ".onnx" {
 				return usagef("--half: only ONNX files are written in half precision, not %s", f.out)
@@ -70,6 +80,9 @@ The model's name is the name of the file that is written.`,
 	c.Flags().StringVar(&f.weights, "weights", "", "file to take the weights from: .onnx of ours, .npz, .safetensors, .pt; or a model's name (default: initial weights)")
 	c.Flags().StringVar(&f.out, "out", "", "file to write: .onnx, .npz, .safetensors, .pt or .pth (default models/NAME.onnx)")
 	c.Flags().BoolVar(&f.half, "half", false, "store the kernels in half precision: half the size, computed in single precision")
+	c.Flags().StringVar(&f.plus, "plus", "", "with --weights and --minus: file or model whose learning since --minus is added")
+	c.Flags().StringVar(&f.minus, "minus", "", "file or model that --plus was trained from")
+	c.Flags().Float64Var(&f.share, "share", 1, "share of it that is added; 0.5 to 0.75 is often better than all")
 	c.Flags().StringVar(&f.size, "size", "", "input size, HEIGHTxWIDTH (default: the network's own)")
 	c.Flags().Uint64Var(&f.seed, "seed", 1, "seed of the initial weights")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -94,6 +107,9 @@ func (f exportFlags) export() (exported, error) {
 	out := f.out
 	if out == "" {
 		out = filepath.Join("models", card.Name+".onnx")
+		if weights == nil && isTrained(out) {
+			return exported{}, usagef("%s is trained, and random weights would take its place; to want that, say --out %s", out, out)
+		}
 	}
 	if card.Name, err = nameOf(out); err != nil {
 		return exported{}, err
@@ -123,6 +139,16 @@ func (f exportFlags) exportONNX(out string, n *model.Network, w model.Weights, c
 		return exported{}, err
 	}
 	return writeModel(out, card, data)
+}
+
+// isTrained tells whether the card beside an ONNX file says that it is trained.
+func isTrained(path string) bool {
+	text, err := os.ReadFile(strings.TrimSuffix(path, ".onnx") + ".yaml")
+	if err != nil {
+		return false
+	}
+	card, err := model.ParseCard(text)
+	return err == nil && card.Trained
 }
 
 // nameOf returns the name of the model in a file.

@@ -18,7 +18,7 @@ import (
 // those weights. A name, genotype or input that network lacks is the file's.
 // The accuracy is not taken over: it was measured on another file.
 func (f exportFlags) fromWeights(network model.Card) (model.Card, model.Weights, error) {
-	data, err := f.readWeights()
+	data, err := readWeights(f.weights)
 	if err != nil {
 		return model.Card{}, nil, err
 	}
@@ -37,16 +37,23 @@ func (f exportFlags) fromWeights(network model.Card) (model.Card, model.Weights,
 	if network.Input != (model.Size{}) {
 		card.Input = network.Input
 	}
-	if step := f.step(from, card, data); step != "" {
+	if err := f.checkShapes(m, card); err != nil {
+		return model.Card{}, nil, err
+	}
+	task, err := f.addTaskVector(m, &card)
+	if err != nil {
+		return model.Card{}, nil, err
+	}
+	if step := f.step(from, card, task, data); step != "" {
 		card.Lineage = append(card.Lineage, step)
 	}
-	return card, m.Weights, f.checkShapes(m, card)
+	return card, m.Weights, nil
 }
 
 // readWeights returns the content of the file, or of the ONNX file of the model
 // of that name.
-func (f exportFlags) readWeights() ([]byte, error) {
-	data, err := os.ReadFile(f.weights)
+func readWeights(name string) ([]byte, error) {
+	data, err := os.ReadFile(name)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return data, err
 	}
@@ -54,10 +61,10 @@ func (f exportFlags) readWeights() ([]byte, error) {
 	if openErr != nil {
 		return nil, err
 	}
-	if _, ok := registry.Card(f.weights); !ok {
+	if _, ok := registry.Card(name); !ok {
 		return nil, err
 	}
-	data, _, err = registry.Load(f.weights)
+	data, _, err = registry.Load(name)
 	return data, err
 }
 
@@ -95,10 +102,13 @@ func (f exportFlags) checkShapes(m *weightfile.Model, card model.Card) error {
 	return nil
 }
 
-// step is the lineage's entry for a model whose weights come from a file; empty
-// when nothing about it changes.
-func (f exportFlags) step(from, to model.Card, data []byte) string {
+// step is the lineage's entry for a model whose weights come from a file, with
+// what addTaskVector said; empty when nothing about it changes.
+func (f exportFlags) step(from, to model.Card, task string, data []byte) string {
 	var changes []string
+	if task != "" {
+		changes = append(changes, task)
+	}
 	if to.Genotype != from.Genotype {
 		changes = append(changes, "genotype "+to.Genotype.String())
 	}

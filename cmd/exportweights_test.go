@@ -75,6 +75,32 @@ func TestExportWeightsOfASeed(t *testing.T) {
 	}
 }
 
+// Random weights take the place of trained ones only where that is said.
+func TestExportKeepsTrained(t *testing.T) {
+	dir := t.TempDir()
+	trained(t, dir)
+	e := export(t, dir, "--weights", "tiny.onnx", "--out", "models/evopose2d-s.onnx")
+	path := filepath.Join(dir, e.ONNX)
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"export", "--model", "s", "--size", "64x64"}
+	_, err = evopose(t, dir, args...)
+	if !isUsage(err) || !strings.Contains(err.Error(), "models/evopose2d-s.onnx is trained") {
+		t.Errorf("%v, want that it is trained", err)
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("%v, or the file is another", err)
+	}
+	if _, err := evopose(t, dir, append(args, "--out", "models/evopose2d-s.onnx")...); err != nil {
+		t.Errorf("with --out: %v", err)
+	}
+	if _, err := evopose(t, dir, args...); err != nil {
+		t.Errorf("over random weights: %v", err)
+	}
+}
+
 func TestExportWeightsOfAModel(t *testing.T) {
 	dir := t.TempDir()
 	e := export(t, dir, "--weights", "evopose2d-s", "--out", "named.pt")
