@@ -82,7 +82,7 @@ later and an earlier state of the other network.`,
 	c.Flags().BoolVar(&f.half, "half", false, "store the kernels in half precision: half the size, computed in single precision")
 	c.Flags().StringVar(&f.plus, "plus", "", "with --weights and --minus: file or model whose learning since --minus is added")
 	c.Flags().StringVar(&f.minus, "minus", "", "file or model that --plus was trained from")
-	c.Flags().Float64Var(&f.share, "share", 1, "share of it that is added; 0.5 to 0.75 is often better than all")
+	c.Flags().Float64Var(&f.share, "share", 1, "share of it that is added; for evopose2d-m 0.75 was better than all")
 	c.Flags().StringVar(&f.size, "size", "", "input size, HEIGHTxWIDTH (default: the network's own)")
 	c.Flags().Uint64Var(&f.seed, "seed", 1, "seed of the initial weights")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
