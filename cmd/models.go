@@ -106,9 +106,13 @@ func (l modelList) write(w io.Writer) error {
 // cannot be loaded.
 func (l modelList) writeNotes(w io.Writer) error {
 	var b strings.Builder
-	b.WriteString("\nLineage\n")
+	b.WriteString("\nLineage, with the commands in --json and in the cards\n")
 	for _, c := range l.Models {
-		fmt.Fprintf(&b, "  %s: %s\n", c.Name, strings.Join(c.Lineage, " > "))
+		fmt.Fprintf(&b, "  %s:\n", c.Name)
+		for _, step := range c.Lineage {
+			what, _, _ := strings.Cut(step, ": evopose ")
+			fmt.Fprintf(&b, "    %s\n", what)
+		}
 	}
 	if len(l.Broken) > 0 {
 		b.WriteString("\nCannot be loaded\n")

@@ -34,7 +34,8 @@ func TestModelsTable(t *testing.T) {
 		`(?m)^NAME +INPUT +HEATMAP +PARAMETERS +MULTIPLY-ADDS +TRAINED +ACCURACY +SHA256 +FROM$`,
 		`(?m)^evopose2d-s +256x192 +128x96 +2,531,199 +1\.064 G +(yes|no) +\S.* +[0-9a-f]{12} +built-in$`,
 		`(?m)^evopose2d-xs +64x64 +16x16 +[0-9,]+ +0\.[0-9]+ G +no +- +[0-9a-f]{12} +evopose2d-xs\.onnx$`,
-		`(?m)^  evopose2d-xs: initial weights, seed 1$`,
+		`(?m)^  evopose2d-xs:\n    initial weights, seed 1$`,
+		`(?m)^    trained .* on coco/train \+ lspet/train$`, // without its command
 		`(?m)^  changed: model changed: .*checksum mismatch`,
 		`(?m)^  lost: .*lost\.onnx has no card lost\.yaml; make one with evopose export`,
 	} {
