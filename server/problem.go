@@ -85,6 +85,8 @@ func asProblem(err error) *problem {
 		return unavailable("queue_full", "too many requests are waiting; try again later")
 	case errors.Is(err, batch.ErrClosed):
 		return unavailable("draining", "the server is shutting down")
+	case errors.Is(err, pose.ErrLoading) && !errors.Is(err, context.Canceled):
+		return unavailable("loading", "the model is still being loaded; try again later")
 	case errors.Is(err, context.DeadlineExceeded):
 		return newProblem(http.StatusGatewayTimeout, "deadline", "the request took longer than limits.timeout")
 	case errors.Is(err, context.Canceled):

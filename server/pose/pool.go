@@ -17,6 +17,9 @@ import (
 // ErrClosed means that the pool has been closed.
 var ErrClosed = batch.ErrClosed
 
+// ErrLoading means that a model was not yet loaded when the caller's time was up.
+var ErrLoading = errors.New("the model is still being loaded")
+
 // OpenFunc opens a network for running; ort.Open is one.
 type OpenFunc func(onnx []byte, card model.Card) (model.Runner, error)
 
@@ -61,9 +64,9 @@ func NewPool(o PoolOptions) *Pool {
 // resolves. The first call loads it and runs it once with one crop and once
 // with the largest batch, so that memory that is too small shows now and not
 // under load; callers meanwhile share that load. A failed load may be tried
-// again. When ctx ends first Get returns its error and the load goes on.
+// again. When ctx ends first the load goes on without the caller.
 //
-// Errors: model.ErrUnknownModel, model.ErrChecksum, ErrClosed, or why the
+// Errors: ErrLoading with that of ctx, model.ErrUnknownModel, model.ErrChecksum, ErrClosed, or why the
 // model could not be opened or run.
 func (p *Pool) Get(ctx context.Context, name string) (*Model, error) {
 	name = p.options.Registry.Resolve(name)
@@ -78,7 +81,7 @@ func (p *Pool) Get(ctx context.Context, name string) (*Model, error) {
 		}
 		return r.Val.(*Model), nil
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, fmt.Errorf("%w: %s: %w", ErrLoading, name, ctx.Err())
 	}
 }
 

@@ -174,7 +174,7 @@ func TestImpatientGetLeavesTheLoadGoingOn(t *testing.T) {
 		defer closePool(t, p)
 		ctx, cancel := context.WithTimeout(t.Context(), 3*ms)
 		defer cancel()
-		if _, err := p.Get(ctx, "s"); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := p.Get(ctx, "s"); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrLoading) {
 			t.Errorf("error %v", err)
 		}
 		if _, err := p.Get(t.Context(), "s"); err != nil || s.opened.Load() != 1 {
