@@ -17,6 +17,7 @@ type evalFlags struct {
 	engineFlags
 	data, images string
 	boxes, out   string
+	results      string
 	decode       string
 	flip         bool
 	nms          float64
@@ -28,7 +29,7 @@ type evalFlags struct {
 func newEval() *cobra.Command {
 	var f evalFlags
 	c := &cobra.Command{
-		Use:   "eval --data COCO.json --images DIR",
+		Use:   "eval --data COCO.json {--images DIR | --results FILE}",
 		Short: "Measure a model's accuracy on labelled pictures",
 		Long: `Measure a model's accuracy on labelled pictures: COCO's AP and AR of object
 keypoint similarity, as pycocotools computes them, and PCK, of all keypoints and
@@ -36,24 +37,33 @@ of each. People are looked for in the labels' boxes, or in those of --boxes, by
 the pipeline of the server. A figure without anything to measure is -1 in JSON.
 
 Pictures that cannot be read are named on standard error and make the exit
-status 1; with --skip-broken they and their labels are left out instead.`,
+status 1; with --skip-broken they and their labels are left out instead.
+
+--results measures people that were found before, by --out or any other program.`,
 		Example: `  evopose eval --data val.json --images val
   evopose eval --data val.json --images val --model m --flip --json
   evopose eval --data val.json --images val --model run/best.onnx --out results.json
-  evopose eval --data val.json --images val --boxes detections.json --nms 0.9`,
+  evopose eval --data val.json --images val --boxes detections.json --nms 0.9
+  evopose eval --data val.json --results results.json`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return runEval(c, &f) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if f.results != "" {
+				return f.runResults(c)
+			}
+			return runEval(c, &f)
+		},
 	}
 	f.register(c)
 	flags := c.Flags()
 	flags.StringVar(&f.data, "data", "", "COCO keypoint annotation file with the labels (required)")
-	flags.StringVar(&f.images, "images", "", "directory of the pictures (required)")
+	flags.StringVar(&f.images, "images", "", "directory of the pictures (required, but with --results)")
 	flags.StringVar(&f.boxes, "boxes", "", "COCO results file with the boxes of a detector; empty: the labels' boxes")
 	flags.StringVar(&f.decode, "decode", "dark", "how keypoints are read from heatmaps: argmax, quarter or dark")
 	flags.BoolVar(&f.flip, "flip", false, "average with the mirrored picture: slower, a little more accurate")
 	flags.Float64Var(&f.nms, "nms", 0, "of two people more alike than this OKS, 0..1, leave the weaker out; 0: keep both")
 	flags.IntVar(&f.batch, "batch", predictBatch, "largest batch")
 	flags.StringVar(&f.out, "out", "", "file to write the people found to, in COCO's results format")
+	flags.StringVar(&f.results, "results", "", "COCO results file with the people to measure, instead of a model's")
 	flags.BoolVar(&f.skipBroken, "skip-broken", false, "leave pictures that cannot be read out")
 	flags.BoolVar(&f.json, "json", false, "print the report as JSON")
 	return c

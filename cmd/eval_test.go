@@ -272,6 +272,8 @@ func TestEvalUsage(t *testing.T) {
 		"--decode: ":          append(slices.Clone(data), "--decode", "best"),
 		`--provider "tpu"`:    append(slices.Clone(data), "--provider", "tpu"),
 		`unknown command "x"`: append(slices.Clone(data), "x"),
+		"that --results is":   {"--results", "r.json"},
+		"not with --flip":     {"--data", "a.json", "--results", "r.json", "--flip"},
 	} {
 		if _, err := evopose(t, t.TempDir(), append([]string{"eval"}, args...)...); !isUsage(err) || !strings.Contains(err.Error(), want) {
 			t.Errorf("eval %v: error %v, want usage %q", args, err, want)
@@ -330,6 +332,14 @@ func TestEvalCommand(t *testing.T) {
 	var results []postprocess.COCOResult
 	if err := errors.Join(err, json.Unmarshal(data, &results)); err != nil || len(results) != 6 {
 		t.Errorf("%v: %s", err, data)
+	}
+	measured := out[strings.Index(out, "  AP   AP50"):]
+	out, err = evopose(t, f.dir, "eval", "--data", "data.json", "--results", "results.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again := out[strings.Index(out, "  AP   AP50"):]; again != measured {
+		t.Errorf("--results measures\n%s\nof what --out wrote, which is\n%s", again, measured)
 	}
 	damage(t, f)
 	out, err = evopose(t, f.dir, append(args, "--json", "--skip-broken")...)

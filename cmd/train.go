@@ -73,6 +73,8 @@ func (f *trainFlags) register(c *cobra.Command) {
 	flags.Float64Var(&o.Rate, "rate", 0, "peak of the learning rate; 0: the recipe's, 2.5e-4*batch/32")
 	flags.Float64Var(&o.Warmup, "warmup", 5, "epochs in which the learning rate rises to its peak; at most a quarter of the run")
 	flags.Float64Var(&o.L2, "l2", 1e-5, "weight of the sum of the squared convolution kernels in the loss")
+	drop := flags.Float64("drop-connect", -1, "`rate` at which the last residual branch drops out of a step; less for a short run (default: the network's own, 0.2 to 0.5 by its size)")
+	flags.Lookup("drop-connect").DefValue = "0" // says nothing: the text has it
 	flags.Float64Var(&o.EMA, "ema", 0.999, "decay, in a step, of the weights' moving average, which is what is measured and exported; 0: none")
 	flags.BoolVar(&o.RoundTargets, "round-targets", false, "put the targets' centres on heatmap pixels, as the paper does")
 	flags.Uint64Var(&o.Seed, "seed", 1, "seed of initial weights, order, augmentation and drop-connect")
@@ -90,7 +92,12 @@ func (f *trainFlags) register(c *cobra.Command) {
 	flags.Float64Var(&g.Translate, "aug-translate", 0, "how far crops are moved, share of the box")
 	flags.Float64Var(&g.Erase, "aug-erase", 0, "share of crops in which a rectangle is erased")
 	colour := flags.Float64("aug-colour", 0, "how much brightness, contrast and saturation vary")
-	c.PreRun = func(*cobra.Command, []string) { g.Brightness, g.Contrast, g.Saturation = *colour, *colour, *colour }
+	c.PreRun = func(*cobra.Command, []string) {
+		g.Brightness, g.Contrast, g.Saturation = *colour, *colour, *colour
+		if flags.Changed("drop-connect") {
+			o.DropConnect = drop
+		}
+	}
 }
 
 func runTrain(c *cobra.Command, f *trainFlags) error {

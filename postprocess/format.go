@@ -30,10 +30,13 @@ func (p Person) MarshalJSON() ([]byte, error) {
 
 // COCOResult is a person in the COCO results format.
 type COCOResult struct {
-	ImageID    int64     `json:"image_id"`
-	CategoryID int       `json:"category_id"` // 1: person
-	Keypoints  []float64 `json:"keypoints"`   // 51: x, y, score of each
-	Score      float64   `json:"score"`
+	ImageID int64 `json:"image_id"`
+	// AnnotationID is the label in whose box the person was looked for; 0:
+	// none. COCO's own format has it not, and its readers pass over it.
+	AnnotationID int64     `json:"annotation_id,omitempty"`
+	CategoryID   int       `json:"category_id"` // 1: person
+	Keypoints    []float64 `json:"keypoints"`   // 51: x, y, score of each
+	Score        float64   `json:"score"`
 }
 
 // COCO returns people in the COCO results format, which COCO's evaluation and

@@ -8,10 +8,7 @@ import (
 	"math"
 	"os"
 
-	"github.com/evopose/evopose/model"
-	"github.com/evopose/evopose/postprocess"
 	"github.com/evopose/evopose/preprocess"
-	"github.com/google/renameio/v2/maybe"
 )
 
 // personCategoryID is COCO's number of persons, in results.
@@ -53,7 +50,7 @@ type detection struct {
 func parseDetections(data []byte, d *Dataset) (all []Detection, leftOut int, err error) {
 	var list []detection
 	if err := json.Unmarshal(data, &list); err != nil {
-		return nil, 0, notDetections(err)
+		return nil, 0, notList(err, `"bbox": [x, y, width, height]`)
 	}
 	images := d.ImagesByID()
 	for i, raw := range list {
@@ -73,13 +70,14 @@ func parseDetections(data []byte, d *Dataset) (all []Detection, leftOut int, err
 	return all, leftOut, nil
 }
 
-// notDetections says what is wrong with JSON that does not fit.
-func notDetections(err error) error {
+// notList says what is wrong with JSON that is no list of results of which each
+// has what is named.
+func notList(err error, what string) error {
 	got := err.Error()
 	if wrong := new(json.UnmarshalTypeError); errors.As(err, &wrong) {
 		got = fmt.Sprintf("%s is of type %s", cmp.Or(wrong.Field, "the file"), wrong.Value)
 	}
-	return fmt.Errorf(`want a list such as [{"image_id": 7, "category_id": 1, "bbox": [x, y, width, height], "score": 0.9}]: %s`, got)
+	return fmt.Errorf(`want a list such as [{"image_id": 7, "category_id": 1, %s, "score": 0.9}]: %s`, what, got)
 }
 
 // detection checks and converts.
@@ -103,23 +101,4 @@ func (r *detection) detection() (Detection, error) {
 	}
 	return Detection{ImageID: *r.ImageID, Score: *r.Score,
 		Box: preprocess.Box{X: r.Box[0], Y: r.Box[1], W: r.Box[2], H: r.Box[3]}}, nil
-}
-
-// WriteResults writes results in COCO's results format for keypoints, which
-// pycocotools' loadRes reads, with every digit, so that it gives the figures of
-// Evaluate. The file is replaced as a whole or not at all.
-func WriteResults(path string, results []Result) error {
-	list := make([]postprocess.COCOResult, len(results))
-	for i, r := range results {
-		list[i] = postprocess.COCOResult{ImageID: r.ImageID, CategoryID: personCategoryID, Score: r.Score,
-			Keypoints: make([]float64, 0, 3*model.Keypoints)}
-		for _, p := range r.Keypoints {
-			list[i].Keypoints = append(list[i].Keypoints, p.X, p.Y, p.Score)
-		}
-	}
-	data, err := json.Marshal(list)
-	if err != nil {
-		return err
-	}
-	return maybe.WriteFile(path, append(data, '\n'), 0o644)
 }

@@ -1,7 +1,6 @@
 package coco
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,49 +63,5 @@ func TestReadDetectionsRefuses(t *testing.T) {
 	}
 	if _, _, err := ReadDetections(filepath.Join(t.TempDir(), "absent.json"), d); err == nil || !strings.Contains(err.Error(), "absent.json") {
 		t.Errorf("error %v", err)
-	}
-}
-
-// Every digit is written: what is read again evaluates to the same figures.
-func TestWriteResults(t *testing.T) {
-	a := torsoPerson(1, 2, 0)
-	r := find(a, 1.0/3, 1.0/7, 0)
-	path := filepath.Join(t.TempDir(), "results.json")
-	if err := WriteResults(path, []Result{r}); err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []struct {
-		ImageID    int64     `json:"image_id"`
-		CategoryID int       `json:"category_id"`
-		Keypoints  []float64 `json:"keypoints"`
-		Score      float64   `json:"score"`
-		Box        []float64 `json:"bbox"`
-	}
-	if err := json.Unmarshal(data, &got); err != nil || len(got) != 1 {
-		t.Fatalf("%v in %s", err, data)
-	}
-	// With a bbox pycocotools would take its area for the person's.
-	if g := got[0]; g.ImageID != 2 || g.CategoryID != 1 || g.Score != 1.0/3 || len(g.Keypoints) != 51 || g.Box != nil {
-		t.Errorf("%s", data)
-	}
-	if k := got[0].Keypoints; k[3] != r.Keypoints[1].X || k[4] != r.Keypoints[1].Y || k[5] != 1 {
-		t.Errorf("%v, want %v", k[3:6], r.Keypoints[1])
-	}
-}
-
-func TestWriteResultsOfNobody(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "results.json")
-	if err := WriteResults(path, nil); err != nil {
-		t.Fatal(err)
-	}
-	if data, _ := os.ReadFile(path); string(data) != "[]\n" {
-		t.Errorf("%q", data)
-	}
-	if err := WriteResults(filepath.Join(path, "below"), nil); err == nil {
-		t.Error("no error for a folder that is a file")
 	}
 }

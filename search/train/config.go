@@ -50,6 +50,9 @@ type Config struct {
 	Warmup float64 `json:"warmup"`
 	// L2 weighs the sum of the squared kernels in the loss.
 	L2 float64 `json:"l2"`
+	// DropConnect takes the place of the network's drop-connect rate (see
+	// model.Scaling), 0..1; nil: the network's own.
+	DropConnect *float64 `json:"drop_connect,omitempty"`
 	// EMA is the decay of the weights' moving average in a step, 0..1; 0: none.
 	EMA float64 `json:"ema"`
 	// RoundTargets centres targets on heatmap pixels, as the paper does.
@@ -86,6 +89,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("warmup %v: want 0 or more epochs", c.Warmup)
 	case !(c.L2 >= 0 && c.L2 < 1):
 		return fmt.Errorf("l2 %v: want 0 to 1", c.L2)
+	case c.DropConnect != nil && !(*c.DropConnect >= 0 && *c.DropConnect < 1):
+		return fmt.Errorf("drop-connect %v: want 0 (none) up to but not 1", *c.DropConnect)
 	case !(c.EMA >= 0 && c.EMA < 1):
 		return fmt.Errorf("ema %v: want 0 (none) up to but not 1", c.EMA)
 	}
@@ -99,6 +104,12 @@ func (c *Config) Validate() error {
 func (c *Config) network() (training, native *model.Network, err error) {
 	if training, err = model.NewScaledNetwork(c.Genotype, c.Native, c.Size); err != nil {
 		return nil, nil, err
+	}
+	if c.DropConnect != nil {
+		factor := *c.DropConnect / model.NewScaling(c.Native).DropConnect
+		for i := range training.Layers {
+			training.Layers[i].DropRate *= factor
+		}
 	}
 	native, err = model.NewNetwork(c.Genotype, c.Native)
 	return training, native, err

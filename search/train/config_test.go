@@ -48,6 +48,8 @@ func TestConfigValidate(t *testing.T) {
 		"rate 1":                 func(c *Config) { c.Rate = 1 },
 		"warmup NaN":             func(c *Config) { c.Warmup = nan },
 		"l2 -1":                  func(c *Config) { c.L2 = -1 },
+		"drop-connect 1: want 0": func(c *Config) { c.DropConnect = new(1.0) },
+		"drop-connect NaN":       func(c *Config) { c.DropConnect = &nan },
 		"ema 1":                  func(c *Config) { c.EMA = 1 },
 		"otation":                func(c *Config) { c.Augment.Rotation = nan },
 	} {
@@ -55,6 +57,34 @@ func TestConfigValidate(t *testing.T) {
 		change(&c)
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+}
+
+// A rate of the run's own takes the network's place, block by block, and in the
+// network that is trained alone: the file has the network's.
+func TestConfigDropConnect(t *testing.T) {
+	size := model.Size{H: 384, W: 288} // 0.4
+	for _, tt := range []struct {
+		rate *float64
+		want float64 // of the network's own
+	}{{nil, 1}, {new(0.1), 0.25}, {new(0.0), 0}} {
+		c := Config{Genotype: model.GenotypeS, Native: size, Size: model.Size{H: 128, W: 96}, DropConnect: tt.rate}
+		training, native, err := c.network()
+		if err != nil {
+			t.Fatal(err)
+		}
+		dropping := 0
+		for i, l := range native.Layers {
+			if got := training.Layers[i].DropRate; math.Abs(got-tt.want*l.DropRate) > 1e-12 {
+				t.Errorf("layer %s: %v, want %v of %v", l.Name, got, tt.want, l.DropRate)
+			}
+			if l.DropRate > 0 {
+				dropping++
+			}
+		}
+		if dropping == 0 {
+			t.Error("no layer drops out")
 		}
 	}
 }
