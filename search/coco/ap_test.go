@@ -33,11 +33,11 @@ func readAPCase(t *testing.T, path string) (*Dataset, []Result, [10]float64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	results, _, err := parseResults(c.Results, d)
+	results, _, err := resultList.parse(c.Results, d)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return d, results, c.Stats
+	return d, newResults(results), c.Stats
 }
 
 // stats returns the figures in pycocotools' order.

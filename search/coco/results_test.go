@@ -70,10 +70,10 @@ func TestReadResults(t *testing.T) {
 		`{"annotations": []}`: `"keypoints": [x, y, score, ...], "score": 0.9}]: the file is of type object`,
 		`[{}]`:                "result 0: image_id is missing",
 		`[{"image_id": 1}]`:   "result 0: category_id is missing",
-		`[{"image_id": 1, "category_id": 1, "keypoints": [1, 2, 3]}]`:   "keypoints has 3 numbers; want 51",
-		strings.Replace("["+person(1, 1)+"]", "score", "confidence", 1): "score is missing",
-		strings.Replace("["+person(1, 1)+"]", "2.5", "2e9", 1):          "nose at (1, 2e+09): beyond 1e+09 pixels",
-		"[" + person(9, 1) + "]":                                        "none of 1 results is a person (category_id 1) in a picture of val.json",
+		`[{"image_id": 1, "category_id": 1, "keypoints": [1, 2, 3], "score": 1}]`: "keypoints has 3 numbers; want 51",
+		strings.Replace("["+person(1, 1)+"]", "score", "confidence", 1):           "score is missing",
+		strings.Replace("["+person(1, 1)+"]", "2.5", "2e9", 1):                    "nose at (1, 2e+09): beyond 1e+09 pixels",
+		"[" + person(9, 1) + "]": "none of 1 results is a person (category_id 1) in a picture of val.json",
 	} {
 		path := writeText(t, text)
 		if _, _, err := ReadResults(path, d); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
