@@ -154,7 +154,7 @@ func (f *trainFlags) complete(c *cobra.Command) error {
 // onlyHow refuses flags that a resumed run has settled.
 func (f *trainFlags) onlyHow(c *cobra.Command) error {
 	for _, name := range []string{"data", "images", "weight", "val", "val-images", "model", "size", "from", "grow", "epochs", "epoch-people", "batch", "rate", "warmup",
-		"l2", "ema", "round-targets", "seed", "about", "licence", "aug-scale", "aug-rotation", "aug-half-body", "aug-translate", "aug-erase", "aug-colour"} {
+		"l2", "drop-connect", "ema", "round-targets", "seed", "about", "licence", "aug-scale", "aug-rotation", "aug-half-body", "aug-translate", "aug-erase", "aug-colour"} {
 		if c.Flags().Changed(name) {
 			return usagef("--%s: a resumed run keeps the settings it was started with; for others start a new one --from its %s", name, train.BestONNX)
 		}

@@ -45,17 +45,17 @@ func TestTrainFlags(t *testing.T) {
 	c := f.config
 	if c.Name != "evopose2d-s" || c.Size != (model.Size{H: 256, W: 192}) || c.Native != c.Size || f.out != filepath.Join("runs", "s-256x192") ||
 		c.Data[0] != (train.DataSet{Annotations: "a/train.json", Images: "a"}) || c.Val[0].Images != "b" ||
-		c.Augment != coco.RecipeAugment || !strings.HasPrefix(c.Command, "evopose ") {
+		c.Augment != coco.RecipeAugment || c.DropConnect != nil || !strings.HasPrefix(c.Command, "evopose ") {
 		t.Errorf("%+v", f)
 	}
 	f, err = parseTrain(t, append(slices.Clone(trainArgs), "--data", "c.json", "--images", "c", "--weight", "2", "--weight", "0.5",
-		"--model", "xs", "--size", "128x96", "--aug-colour", "0.2", "--aug-rotation", "10")...)
+		"--model", "xs", "--size", "128x96", "--aug-colour", "0.2", "--aug-rotation", "10", "--drop-connect", "0")...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c = f.config
 	if len(c.Data) != 2 || c.Data[0].Weight != 2 || c.Data[1].Weight != 0.5 || c.Size != (model.Size{H: 128, W: 96}) || c.Native.H != 256 ||
-		c.Augment.Brightness != 0.2 || c.Augment.Contrast != 0.2 || c.Augment.Rotation != 10 || f.out != filepath.Join("runs", "xs-128x96") {
+		c.DropConnect == nil || *c.DropConnect != 0 || c.Augment.Brightness != 0.2 || c.Augment.Contrast != 0.2 || c.Augment.Rotation != 10 || f.out != filepath.Join("runs", "xs-128x96") {
 		t.Errorf("%+v", f)
 	}
 }
@@ -92,6 +92,7 @@ func TestTrainUsage(t *testing.T) {
 		"batch 1":            with("--batch", "1"),
 		"rate 1":             with("--rate", "1"),
 		"ema 1":              with("--ema", "1"),
+		"drop-connect -1":    with("--drop-connect", "-1"),
 		"otation":            with("--aug-rotation", "-1"),
 		"--every 1ms":        with("--every", "1ms"),
 		`--provider "tpu"`:   with("--provider", "tpu"),
