@@ -73,7 +73,7 @@ func (f *trainFlags) register(c *cobra.Command) {
 	flags.Float64Var(&o.Rate, "rate", 0, "peak of the learning rate; 0: the recipe's, 2.5e-4*batch/32")
 	flags.Float64Var(&o.Warmup, "warmup", 5, "epochs in which the learning rate rises to its peak; at most a quarter of the run")
 	flags.Float64Var(&o.L2, "l2", 1e-5, "weight of the sum of the squared convolution kernels in the loss")
-	drop := flags.Float64("drop-connect", -1, "`rate` at which the last residual branch drops out of a step; less for a short run (default: the network's own, 0.2 to 0.5 by its size)")
+	drop := flags.Float64("drop-connect", -1, "`rate` at which the last residual branch drops out of a step (default: the network's own, 0.2 to 0.5 by its size)")
 	flags.Lookup("drop-connect").DefValue = "0" // says nothing: the text has it
 	flags.Float64Var(&o.EMA, "ema", 0.999, "decay, in a step, of the weights' moving average, which is what is measured and exported; 0: none")
 	flags.BoolVar(&o.RoundTargets, "round-targets", false, "put the targets' centres on heatmap pixels, as the paper does")
