@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	ort "github.com/yalue/onnxruntime_go"
+
 	"github.com/evopose/evopose/model"
 	"github.com/evopose/evopose/model/onnx"
 )
@@ -59,6 +61,24 @@ func openSmall(t testing.TB, o Options) *Session {
 		}
 	})
 	return s
+}
+
+// split gives s a session for each batch size, as on CUDA; none: it stays as it is.
+func (s *Session) split(t *testing.T, sizes ...int) {
+	t.Helper()
+	if len(sizes) == 0 {
+		return
+	}
+	if err := s.destroy(); err != nil {
+		t.Fatal(err)
+	}
+	data, _ := network(t, small)
+	for _, n := range sizes {
+		err := s.add(n, Options{Threads: 1}, newThread(), func(*ort.SessionOptions) ([]byte, error) { return data, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // noise returns the crops of a batch, each different.
@@ -121,7 +141,7 @@ func TestRunBatches(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := openSmall(t, Options{Provider: CPU, MaxBatch: c.max})
-			s.sizes = c.sizes
+			s.split(t, c.sizes...)
 			b := noise(s, n, 3)
 			if want == nil {
 				want = reference(t, s, b, n)
@@ -149,7 +169,7 @@ func TestBatchSizes(t *testing.T) {
 
 func TestRunConcurrently(t *testing.T) {
 	s := openSmall(t, Options{Provider: CPU})
-	s.sizes = []int{1, 4, 16} // with padding
+	s.split(t, 1, 4, 16) // with padding
 	want := map[int][]float32{}
 	for n := 2; n <= 5; n++ {
 		want[n] = reference(t, s, noise(s, n, uint64(n)), n)

@@ -3,9 +3,8 @@ package ort
 import "runtime"
 
 // thread is a thread of the operating system on which all runs of a CUDA session
-// take place. The provider keeps its handles (cuBLAS, cuDNN) by thread: the first run
-// on each took 0.3 s on an H200, and goroutines change threads all the time. A nil
-// thread is that of the caller.
+// take place: the provider keeps its handles (cuBLAS, cuDNN) by thread, and
+// goroutines change threads all the time. A nil thread is that of the caller.
 type thread struct{ calls chan func() }
 
 func newThread() *thread {
