@@ -85,7 +85,7 @@ type engineFlags struct {
 
 func (f *engineFlags) register(c *cobra.Command) {
 	flags := c.Flags()
-	flags.StringVar(&f.model, "model", env("EVOPOSE_MODEL", "evopose2d-s"), "model name, its short form (s, m, l, xs), or an ONNX file of ours")
+	flags.StringVar(&f.model, "model", env("EVOPOSE_MODEL", "evopose2d-s"), "model name, its short form (s, m, l, xs), an ONNX file of ours, or a checkpoint of train")
 	flags.StringVar(&f.ModelsDir, "models-dir", env("EVOPOSE_MODELS_DIR", "models"), "directory of model files (*.onnx with *.yaml)")
 	flags.StringVar(&f.Provider, "provider", env("EVOPOSE_PROVIDER", "auto"), "execution provider: auto, cpu or cuda")
 	flags.StringVar(&f.threads, "threads", env("EVOPOSE_THREADS", "0"), "threads of the network; 0: one per physical core")

@@ -302,7 +302,11 @@ func TestReadModelFile(t *testing.T) {
 	if err := os.WriteFile(text, []byte("not a network"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{text, filepath.Join(dir, "absent.onnx")} {
+	torn := filepath.Join(dir, "torn.ckpt")
+	if err := os.WriteFile(torn, []byte("evopose checkpoint 1\nand no more of it"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{text, torn, filepath.Join(dir, "absent.onnx")} {
 		if _, err := readModelFile(path); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: error %v", path, err)
 		}

@@ -51,6 +51,7 @@ later and an earlier state of the other network.`,
   evopose export --model l --half --out /srv/models/large.onnx
   evopose export --model xs --weights models/evopose2d-s.onnx
   evopose export --weights found.onnx --out found.onnx     # a card for a file that has none
+  evopose export --weights runs/s/last.ckpt --out now.onnx # how far a training is
   evopose export --weights evopose2d-s --out s.safetensors # weights of a model of the server
   evopose export --weights s.safetensors --out models/s.onnx
   evopose export --model s --weights other.pt --out models/other.onnx # a file without metadata
@@ -77,7 +78,7 @@ later and an earlier state of the other network.`,
 		},
 	}
 	c.Flags().StringVar(&f.model, "model", "", "network: s, m, l, xs, or a YAML file with genotype and input")
-	c.Flags().StringVar(&f.weights, "weights", "", "file to take the weights from: .onnx of ours, .npz, .safetensors, .pt; or a model's name (default: initial weights)")
+	c.Flags().StringVar(&f.weights, "weights", "", "file to take the weights from: .onnx of ours, .ckpt of train, .npz, .safetensors, .pt; or a model's name (default: initial weights)")
 	c.Flags().StringVar(&f.out, "out", "", "file to write: .onnx, .npz, .safetensors, .pt or .pth (default models/NAME.onnx)")
 	c.Flags().BoolVar(&f.half, "half", false, "store the kernels in half precision: half the size, computed in single precision")
 	c.Flags().StringVar(&f.plus, "plus", "", "with --weights and --minus: file or model whose learning since --minus is added")

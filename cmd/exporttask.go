@@ -73,7 +73,7 @@ func readState(name string) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := weightfile.ParseModel(data)
+	m, err := parseModel(data)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/evopose/evopose/model"
 	"github.com/evopose/evopose/model/weightfile"
 	"github.com/evopose/evopose/models"
+	"github.com/evopose/evopose/search/train"
 )
 
 // fromWeights returns the card of network with the weights of the file, and
@@ -22,7 +23,7 @@ func (f exportFlags) fromWeights(network model.Card) (model.Card, model.Weights,
 	if err != nil {
 		return model.Card{}, nil, err
 	}
-	m, err := weightfile.ParseModel(data)
+	m, err := parseModel(data)
 	if err != nil {
 		return model.Card{}, nil, fmt.Errorf("%s: %w", f.weights, err)
 	}
@@ -66,6 +67,19 @@ func readWeights(name string) ([]byte, error) {
 	}
 	data, _, err = registry.Load(name)
 	return data, err
+}
+
+// parseModel reads the content of a file of weights: one that weightfile reads, or
+// a checkpoint of evopose train, of which the moving average counts.
+func parseModel(data []byte) (*weightfile.Model, error) {
+	if !train.IsCheckpoint(data) {
+		return weightfile.ParseModel(data)
+	}
+	card, w, err := train.CheckpointModel(data)
+	if err != nil {
+		return nil, fmt.Errorf("the checkpoint %w", err)
+	}
+	return &weightfile.Model{Weights: w, Card: &card}, nil
 }
 
 // cardOf returns the card that the file of the weights gives. One without

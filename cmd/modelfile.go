@@ -5,17 +5,19 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/evopose/evopose/model"
 	"github.com/evopose/evopose/model/onnx"
 	"github.com/evopose/evopose/models"
+	"github.com/evopose/evopose/search/train"
 )
 
 // registry returns the models to choose from and the name of the one that the
-// flags ask for. An ONNX file is the only one: its metadata are its card.
+// flags ask for. A file is the only one: it says itself what its card would.
 func (f *engineFlags) registry() (*model.Registry, string, error) {
-	if !strings.HasSuffix(f.model, ".onnx") {
+	if !slices.Contains([]string{".onnx", ".ckpt"}, filepath.Ext(f.model)) {
 		r, err := models.Open(f.ModelsDir)
 		return r, f.model, err
 	}
@@ -27,22 +29,40 @@ func (f *engineFlags) registry() (*model.Registry, string, error) {
 	return r, file.Card.Name, err
 }
 
-// readModelFile reads an ONNX file of ours. The model is named after it, or
-// "file" where that is no model's name.
+// readModelFile reads an ONNX file of ours or a checkpoint of evopose train. The
+// model is named after it, or "file" where that is no model's name.
 func readModelFile(path string) (model.Builtin, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return model.Builtin{}, fmt.Errorf("--model: %w", err)
 	}
+	if train.IsCheckpoint(data) {
+		if data, err = checkpointONNX(data); err != nil {
+			return model.Builtin{}, fmt.Errorf("--model %s %w", path, err)
+		}
+	}
 	card, err := cardOf(data)
 	if err != nil {
 		return model.Builtin{}, fmt.Errorf("--model %s: %w", path, err)
 	}
-	card.Name = strings.TrimSuffix(filepath.Base(path), ".onnx")
+	card.Name = strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
 	if model.CheckName(card.Name) != nil {
 		card.Name = "file"
 	}
 	return model.Builtin{Card: card, Build: func() ([]byte, error) { return data, nil }}, nil
+}
+
+// checkpointONNX returns the ONNX file of a checkpoint's moving average.
+func checkpointONNX(data []byte) ([]byte, error) {
+	card, w, err := train.CheckpointModel(data)
+	if err != nil {
+		return nil, err
+	}
+	n, err := model.NewNetwork(card.Genotype, card.Input)
+	if err != nil {
+		return nil, err
+	}
+	return onnx.Export(n, w, card, false)
 }
 
 // cardOf returns the card of an ONNX file of ours by its metadata.

@@ -166,7 +166,7 @@ func TestTrainCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`(?m)^tiny at 32x32, batch 2, 3 steps an epoch, 1 epochs, into run$`,
+	for _, want := range []string{`(?m)^tiny at 32x32, batch 2, epochs: 1 of 3 steps, into run$`,
 		`(?m)^epoch 1/1  loss [0-9.]+  val [0-9.]+  data AP .* images/s, waited .* -> run/best.onnx$`} {
 		if !regexp.MustCompile(want).MatchString(out) {
 			t.Errorf("%s does not match\n%s", want, out)
@@ -177,6 +177,33 @@ func TestTrainCommand(t *testing.T) {
 	}
 	if out, err := evopose(t, f.dir, "eval", "--data", "data.json", "--images", "images", "--model", "run/best.onnx", "--provider", "cpu"); err != nil || strings.Contains(out, "not trained") {
 		t.Errorf("%v\n%s", err, out)
+	}
+	sameModel(t, f.dir, "run/best.onnx", "run/best.ckpt")
+}
+
+// sameModel fails the test unless two files are of one model for eval and export.
+func sameModel(t *testing.T, dir, a, b string) {
+	t.Helper()
+	var tables []string
+	var files [][]byte
+	for _, name := range []string{a, b} {
+		out, err := evopose(t, dir, "eval", "--data", "data.json", "--images", "images", "--model", name, "--provider", "cpu")
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		tables = append(tables, out[strings.Index(out, "  AP   AP50"):])
+		e := export(t, dir, "--weights", name, "--out", "same.onnx")
+		data, err := os.ReadFile(filepath.Join(dir, e.ONNX))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, data)
+	}
+	if tables[0] != tables[1] {
+		t.Errorf("%s measures\n%s\nand %s\n%s", a, tables[0], b, tables[1])
+	}
+	if !bytes.Equal(files[0], files[1]) {
+		t.Errorf("exports of %s and %s differ", a, b)
 	}
 }
 
@@ -196,7 +223,7 @@ func TestTrainProgressInALog(t *testing.T) {
 	p.close()
 	want := `warning: last.ckpt is damaged; going on from the one before
 evopose2d-s from a.onnx: 0 tensors: 0 copied, 0 partial, 0 extended, 0 initial; 0.0 % of the values are the parent's
-evopose2d-s at 128x96, batch 16, 100 steps an epoch, 9 epochs, into runs/x
+evopose2d-s at 128x96, batch 16, epochs: 9 of 100 steps, into runs/x
 going on in epoch 3 after step 7
 epoch 3/9  step 8/100  loss 123.46  40.0 images/s, waited 1.2 %, 1h30m0s left
 warning: picture 7.jpg: torn; left out

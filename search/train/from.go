@@ -62,8 +62,8 @@ func readWeights(path string, seed uint64) (model.Card, model.Weights, error) {
 	if err != nil {
 		return model.Card{}, nil, fmt.Errorf("the weights to start from: %w", err)
 	}
-	if bytes.HasPrefix(data, []byte(checkpointMagic)) {
-		card, w, err := checkpointWeights(data)
+	if IsCheckpoint(data) {
+		card, w, err := CheckpointModel(data)
 		if err != nil {
 			return card, nil, fmt.Errorf("checkpoint %s %w", path, err)
 		}
@@ -102,7 +102,13 @@ func fileWeights(data []byte) (model.Card, model.Weights, error) {
 	return *m.Card, m.Weights, m.Check(n)
 }
 
-func checkpointWeights(data []byte) (model.Card, model.Weights, error) {
+// IsCheckpoint tells whether the content of a file begins as a checkpoint does.
+func IsCheckpoint(data []byte) bool { return bytes.HasPrefix(data, []byte(checkpointMagic)) }
+
+// CheckpointModel returns the network whose training a checkpoint, given as the
+// content of its file, is of: the card as that of BestFile's network, and the
+// moving average of the weights.
+func CheckpointModel(data []byte) (model.Card, model.Weights, error) {
 	ckpt, err := decode(data)
 	if err != nil {
 		return model.Card{}, nil, err
@@ -111,11 +117,21 @@ func checkpointWeights(data []byte) (model.Card, model.Weights, error) {
 	if err := json.Unmarshal(ckpt.Meta.Run, &s); err != nil {
 		return model.Card{}, nil, fmt.Errorf("%w (its run: %w)", errInside, err)
 	}
-	card := model.Card{Name: s.Config.Name, Genotype: s.Config.Genotype, Input: s.Config.Native, Lineage: s.Lineage}
+	lineage := s.Lineage
 	if ckpt.Meta.Step > 0 {
-		card.Lineage = append(card.Lineage, s.Config.trained(ckpt.Meta.Epoch, ckpt.Meta.begun()))
+		lineage = append(lineage, s.Config.trained(ckpt.Meta.Epoch, ckpt.Meta.begun()))
 	}
-	return card, ckpt.Group(GroupEMA), nil
+	card, w := s.Config.card(lineage), ckpt.Group(GroupEMA)
+	n, err := model.NewNetwork(card.Genotype, card.Input)
+	if err != nil {
+		return card, nil, fmt.Errorf("%w (%w)", errInside, err)
+	}
+	if problems := n.Mismatch(w); problems != nil {
+		return card, nil, fmt.Errorf("%w (%s)", errInside, problems[0])
+	}
+	card.Heatmap = n.Heatmap
+	card.Trained = ckpt.Meta.Step > 0 || s.Config.From != ""
+	return card, w, nil
 }
 
 // begun is the number of steps behind the last whole epoch.
@@ -132,16 +148,24 @@ func (m *Meta) begun() int {
 
 // trained is the lineage's line of this run after some epochs and further steps.
 func (c *Config) trained(epochs, steps int) string {
-	of := ""
+	line := "trained " + count(epochs, "epoch")
 	if c.EpochPeople != 0 {
-		of = fmt.Sprintf(" of %d people", c.EpochPeople)
+		line += fmt.Sprintf(" of %d people", c.EpochPeople)
 	}
 	if steps > 0 {
-		of += fmt.Sprintf(" and %d steps", steps)
+		line += " and " + count(steps, "step")
 	}
-	line := fmt.Sprintf("trained %d epochs%s at %v on %s", epochs, of, c.Size, c.dataNames())
+	line += fmt.Sprintf(" at %v on %s", c.Size, c.dataNames())
 	if c.Command != "" {
 		line += ": " + c.Command
 	}
 	return line
+}
+
+// count writes "1 step" or "2 steps".
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }

@@ -45,7 +45,7 @@ func TestFromItsOwnKind(t *testing.T) {
 	if diff := cmp.Diff(starts[0].Weights, starts[1].Weights); diff != "" {
 		t.Errorf("weights differ:\n%.500s", diff)
 	}
-	want := []string{"initial weights, seed 5", "trained 1 epochs at 64x48 on train/labels: evopose train --out run"}
+	want := []string{"initial weights, seed 5", "trained 1 epoch at 64x48 on train/labels: evopose train --out run"}
 	for _, s := range starts {
 		if diff := cmp.Diff(want, s.Lineage); diff != "" {
 			t.Error(diff)
@@ -79,7 +79,7 @@ func TestLineageOfUnfinishedEpoch(t *testing.T) {
 	for _, tt := range []struct {
 		epoch, step int
 		want        string
-	}{{1, 2, "trained 0 epochs and 2 steps at"}, {1, 6, "trained 1 epochs at"}, {2, 1, "trained 1 epochs and 1 steps at"}} {
+	}{{1, 2, "trained 0 epochs and 2 steps at"}, {1, 6, "trained 1 epoch at"}, {2, 1, "trained 1 epoch and 1 step at"}} {
 		if err := trainUntil(t, c, o, tt.epoch, tt.step); err == nil {
 			t.Fatal("it was not interrupted")
 		}

@@ -47,16 +47,20 @@ func (r *run) report(all []Validation) error {
 
 // card describes the network as it is now, at its native size.
 func (r *run) card() model.Card {
-	c := r.config
-	about := c.About
-	if about == "" {
-		about = c.dataNames()
+	card := r.config.card(append(slices.Clone(r.start.Lineage), r.config.trained(r.step/r.stepsPerEpoch(), 0)))
+	card.Heatmap = r.native.Heatmap
+	return card
+}
+
+// card describes the run's network, which came to be so.
+func (c *Config) card(lineage []string) model.Card {
+	card := model.Card{Name: c.Name, Genotype: c.Genotype, Input: c.Native, Trained: true,
+		Seed: c.Seed, Data: c.About, Licence: c.Licence, Lineage: lineage}
+	if card.Data == "" {
+		card.Data = c.dataNames()
 	}
-	licence := c.Licence
-	if licence == "" {
-		licence = "that of the training data, see data"
+	if card.Licence == "" {
+		card.Licence = "that of the training data, see data"
 	}
-	lineage := append(slices.Clone(r.start.Lineage), c.trained(r.step/r.stepsPerEpoch(), 0))
-	return model.Card{Name: c.Name, Genotype: c.Genotype, Input: c.Native, Heatmap: r.native.Heatmap, Trained: true,
-		Seed: c.Seed, Data: about, Licence: licence, Lineage: lineage}
+	return card
 }
