@@ -21,7 +21,7 @@ type Options struct {
 	// it does not work.
 	Provider string
 	// Threads is the number of threads of one run on the CPU; 0 means
-	// PhysicalCores.
+	// PhysicalCores. On CUDA it does not count.
 	Threads int
 	// MaxBatch is the most crops of one run of the network; Run splits more. 0
 	// means 16.
@@ -150,6 +150,7 @@ func (s *Session) openCUDA(data []byte, o Options, lib Library) (err error) {
 	if data, err = symmetric(data); err != nil {
 		return err
 	}
+	o.Threads = 1 // they would all wait: no slower on an H100 than 16
 	sizes := batchSizes(s.max)
 	if o.FullBatches {
 		sizes = []int{s.max}
