@@ -166,7 +166,7 @@ func TestTrainCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`(?m)^tiny at 32x32, batch 2, epochs: 1 of 3 steps, into run$`,
+	for _, want := range []string{`(?m)^tiny at 32x32, batch 2, epochs 1, steps an epoch 3, into run$`,
 		`(?m)^epoch 1/1  loss [0-9.]+  val [0-9.]+  data AP .* images/s, waited .* -> run/best.onnx$`} {
 		if !regexp.MustCompile(want).MatchString(out) {
 			t.Errorf("%s does not match\n%s", want, out)
@@ -223,7 +223,7 @@ func TestTrainProgressInALog(t *testing.T) {
 	p.close()
 	want := `warning: last.ckpt is damaged; going on from the one before
 evopose2d-s from a.onnx: 0 tensors: 0 copied, 0 partial, 0 extended, 0 initial; 0.0 % of the values are the parent's
-evopose2d-s at 128x96, batch 16, epochs: 9 of 100 steps, into runs/x
+evopose2d-s at 128x96, batch 16, epochs 9, steps an epoch 100, into runs/x
 going on in epoch 3 after step 7
 epoch 3/9  step 8/100  loss 123.46  40.0 images/s, waited 1.2 %, 1h30m0s left
 warning: picture 7.jpg: torn; left out

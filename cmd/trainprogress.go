@@ -59,7 +59,7 @@ func (p *trainProgress) Started(c *train.Config, s *train.Start, epoch, step, st
 	if s.Summary != nil {
 		p.line("%s from %s: %v", c.Name, c.From, s.Summary)
 	}
-	p.line("%s at %v, batch %d, epochs: %d of %d steps, into %s", c.Name, c.Size, c.Batch, c.Epochs, stepsPerEpoch, p.dir)
+	p.line("%s at %v, batch %d, epochs %d, steps an epoch %d, into %s", c.Name, c.Size, c.Batch, c.Epochs, stepsPerEpoch, p.dir)
 	switch {
 	case epoch >= c.Epochs:
 		p.line("all epochs are done; to train further start a new run --from %s", filepath.Join(p.dir, train.BestONNX))

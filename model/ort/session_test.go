@@ -64,6 +64,7 @@ func openSmall(t testing.TB, o Options) *Session {
 }
 
 // split gives s a session for each batch size, as on CUDA; none: it stays as it is.
+// Each refuses batches of another size.
 func (s *Session) split(t *testing.T, sizes ...int) {
 	t.Helper()
 	if len(sizes) == 0 {
@@ -74,7 +75,12 @@ func (s *Session) split(t *testing.T, sizes ...int) {
 	}
 	data, _ := network(t, small)
 	for _, n := range sizes {
-		err := s.add(n, Options{Threads: 1}, newThread(), func(*ort.SessionOptions) ([]byte, error) { return data, nil })
+		m, err := onnx.Unmarshal(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Graph.Inputs[0].Dims[0] = onnx.Dim{Size: int64(n)}
+		err = s.add(n, Options{Threads: 1}, newThread(), func(*ort.SessionOptions) ([]byte, error) { return onnx.Marshal(m), nil })
 		if err != nil {
 			t.Fatal(err)
 		}
