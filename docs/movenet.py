@@ -20,6 +20,8 @@ import cv2
 import numpy as np
 import onnxruntime
 
+MIRRORED = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
+
 
 def convert(model, onnx):
     """TensorFlow.js to ONNX. TensorFlow now wants the types of a fused
@@ -39,18 +41,27 @@ def convert(model, onnx):
         subprocess.run([sys.executable, "-m", "tf2onnx.convert", "--tfjs", copy, "--output", onnx, "--opset", "13"], check=True)
 
 
-def find(session, image, box, side):
-    """The 17 keypoints as x, y in the picture's pixels, and score."""
-    shape = session.get_inputs()[0].shape
-    size = shape[1]
+def around(box, side, size):
+    """2x3 matrix from the picture to a square crop around the box."""
     x, y, w, h = box
     k = size / (side * max(w, h))
-    to_crop = np.array([[k, 0, size / 2 - k * (x + w / 2)], [0, k, size / 2 - k * (y + h / 2)]])
+    return np.array([[k, 0, size / 2 - k * (x + w / 2)], [0, k, size / 2 - k * (y + h / 2)]])
+
+
+def find(session, image, to_crop, mirrored=False):
+    """The 17 keypoints as x, y in the picture's pixels, and score."""
+    size = session.get_inputs()[0].shape[1]
     crop = cv2.warpAffine(image, to_crop, (size, size), flags=cv2.INTER_LINEAR)[..., ::-1]
-    points = session.run(None, {session.get_inputs()[0].name: crop[None].astype(np.int32)})[0][0, 0]
+    if mirrored:
+        crop = crop[:, ::-1]
+    crop = np.ascontiguousarray(crop)[None].astype(np.int32)
+    points = session.run(None, {session.get_inputs()[0].name: crop})[0][0, 0]
+    xy, score = points[:, 1::-1] * size, points[:, 2]
+    if mirrored:
+        xy, score = xy[MIRRORED], score[MIRRORED]
+        xy[:, 0] = size - 1 - xy[:, 0]
     back = cv2.invertAffineTransform(to_crop)
-    xy = points[:, 1::-1] * size @ back[:, :2].T + back[:, 2]
-    return np.column_stack([xy, points[:, 2]])
+    return np.column_stack([xy @ back[:, :2].T + back[:, 2], score])
 
 
 def main():
@@ -66,13 +77,15 @@ def main():
     if not onnx.exists():
         convert(args.model, onnx)
     session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+    size = session.get_inputs()[0].shape[1]
     data = json.loads(args.labels.read_text())
     names = {i["id"]: i["file_name"] for i in data["images"]}
     results = []
     for a in data["annotations"]:
         if not any(a["keypoints"][2::3]) or a.get("iscrowd"):
             continue
-        points = find(session, cv2.imread(str(args.images / names[a["image_id"]])), a["bbox"], args.side)
+        image = cv2.imread(str(args.images / names[a["image_id"]]))
+        points = find(session, image, around(a["bbox"], args.side, size))
         seen = points[points[:, 2] > 0.2, 2]
         results.append({"image_id": a["image_id"], "annotation_id": a["id"], "category_id": 1,
                         "keypoints": points.ravel().tolist(), "score": float(seen.mean()) if seen.size else 0.0})
