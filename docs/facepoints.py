@@ -1,6 +1,6 @@
 """Adds MoveNet's face points to labels that have none, to train on.
 
-    (the packages, and movenet-thunder.json, as in movenet.py)
+    (the packages and tqdm, and movenet-thunder.json, as in movenet.py)
     python facepoints.py package/models/movenet-thunder.json train.json train with-faces.json
 
 For everyone with a labelled shoulder and hip and no labelled face point.
@@ -12,14 +12,15 @@ score is --score or more.
 
 import argparse
 import json
+import os
 import pathlib
 from concurrent import futures
 
 import cv2
 import numpy as np
-import onnxruntime
+import tqdm
 
-from movenet import convert, find
+from movenet import find, load, read
 
 FACE = 5
 SHOULDERS, HIPS = slice(5, 7), slice(11, 13)
@@ -81,26 +82,21 @@ def main():
     p.add_argument("--apart", type=float, default=0.1)
     args = p.parse_args()
 
-    onnx = args.out.with_name(args.model.stem + ".onnx")
-    if not onnx.exists():
-        convert(args.model, onnx)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
     data = json.loads(args.labels.read_text())
     names = {i["id"]: i["file_name"] for i in data["images"]}
+    session = load(args.model, args.out.parent, threads=1)
 
     def label(a):
         points = np.array(a["keypoints"], float).reshape(-1, 3)
         if (points[:FACE, 2] > 0).any():
             return 0
-        points[:FACE] = face(session, cv2.imread(str(args.images / names[a["image_id"]])), points, args.score, args.apart)
+        points[:FACE] = face(session, read(args.images / names[a["image_id"]]), points, args.score, args.apart)
         a["keypoints"] = points.ravel().tolist()
         a["num_keypoints"] = int((points[:, 2] > 0).sum())
         return int((points[:FACE, 2] > 0).sum())
 
-    with futures.ThreadPoolExecutor() as pool:
-        added = list(pool.map(label, data["annotations"]))
+    with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        added = list(tqdm.tqdm(pool.map(label, data["annotations"]), total=len(data["annotations"]), unit=" people"))
     args.out.write_text(json.dumps(data))
     print(f"{sum(added)} face points for {np.count_nonzero(added)} of {len(added)} people")
 

@@ -41,6 +41,24 @@ def convert(model, onnx):
         subprocess.run([sys.executable, "-m", "tf2onnx.convert", "--tfjs", copy, "--output", onnx, "--opset", "13"], check=True)
 
 
+def load(model, folder, threads=0):
+    """A session of the model, whose ONNX file is made in folder if it is not there; threads of a run, 0: one a core."""
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx = folder / f"{model.stem}.onnx"
+    if not onnx.exists():
+        convert(model, onnx)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+
+
+def read(path):
+    image = cv2.imread(str(path))
+    if image is None:
+        sys.exit(f"{path}: cannot be read as a picture")
+    return image
+
+
 def around(box, side, size):
     """2x3 matrix from the picture to a square crop around the box."""
     x, y, w, h = box
@@ -73,10 +91,7 @@ def main():
     p.add_argument("--side", type=float, default=1.2)
     args = p.parse_args()
 
-    onnx = args.results.with_name(args.model.stem + ".onnx")
-    if not onnx.exists():
-        convert(args.model, onnx)
-    session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+    session = load(args.model, args.results.parent)
     size = session.get_inputs()[0].shape[1]
     data = json.loads(args.labels.read_text())
     names = {i["id"]: i["file_name"] for i in data["images"]}
@@ -84,7 +99,7 @@ def main():
     for a in data["annotations"]:
         if not any(a["keypoints"][2::3]) or a.get("iscrowd"):
             continue
-        image = cv2.imread(str(args.images / names[a["image_id"]]))
+        image = read(args.images / names[a["image_id"]])
         points = find(session, image, around(a["bbox"], args.side, size))
         seen = points[points[:, 2] > 0.2, 2]
         results.append({"image_id": a["image_id"], "annotation_id": a["id"], "category_id": 1,
