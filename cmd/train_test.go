@@ -215,6 +215,7 @@ func TestTrainProgressInALog(t *testing.T) {
 	step := train.StepReport{Epoch: 3, Step: 8, StepsPerEpoch: 100, Loss: 123.456, ImagesPerSecond: 40.04, Waited: 0.0123, Left: 90 * time.Minute}
 	p.Stepped(step)
 	p.shown = p.shown.Add(-time.Minute)
+	step.Loss = 125.456 // that of one step, not what is shown
 	p.Stepped(step)
 	p.Stepped(step) // the next minute is not over
 	p.Broken(errors.New("picture 7.jpg: torn"))
@@ -225,7 +226,7 @@ func TestTrainProgressInALog(t *testing.T) {
 evopose2d-s from a.onnx: 0 tensors: 0 copied, 0 partial, 0 extended, 0 initial; 0.0 % of the values are the parent's
 evopose2d-s at 128x96, batch 16, epochs 9, steps an epoch 100, into runs/x
 going on in epoch 3 after step 7
-epoch 3/9  step 8/100  loss 123.46  40.0 images/s, waited 1.2 %, 1h30m0s left
+epoch 3/9  step 8/100  loss 124.46  40.0 images/s, waited 1.2 %, 1h30m0s left
 warning: picture 7.jpg: torn; left out
 epoch 3/9  loss 120.00  val 130.00  coco/val AP 0.500 PCK@0.2 0.000  41.0 images/s, waited 1.2 %, 1h30m0s left  -> runs/x/best.onnx
 epoch 4/9  loss 120.00  val 130.00

@@ -25,7 +25,8 @@ type trainProgress struct {
 	epochs   int
 	bar      *progressbar.ProgressBar
 	epoch    int     // that of the bar
-	loss     float64 // smoothed; 0 before the first step
+	loss     float64 // smoothed
+	steps    int     // that it is of
 	last     train.StepReport
 }
 
@@ -68,14 +69,12 @@ func (p *trainProgress) Started(c *train.Config, s *train.Start, epoch, step, st
 	}
 }
 
-// Stepped implements train.Progress. What is shown moves with the loss of
-// about the last 50 steps.
+// Stepped implements train.Progress. The loss shown is the mean of all steps so
+// far, and after the first 50 moves with about the last 50.
 func (p *trainProgress) Stepped(s train.StepReport) {
 	p.last = s
-	if p.loss == 0 {
-		p.loss = s.Loss
-	}
-	p.loss += (s.Loss - p.loss) / 50
+	p.steps++
+	p.loss += (s.Loss - p.loss) / float64(min(p.steps, 50))
 	if p.terminal {
 		p.showBar(s)
 		return
