@@ -3,6 +3,7 @@ package cmd
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/evopose/evopose/model"
@@ -27,7 +28,7 @@ func (f exportFlags) checkTask(share bool) error {
 
 // addTaskVector adds to the weights of m, which are of the card's network, what
 // --plus has learnt since --minus, and returns how the lineage tells of it. The
-// card's data become those of both.
+// card's data become those of both, and its lineage tells how --plus came to be.
 func (f exportFlags) addTaskVector(m *weightfile.Model, card *model.Card) (string, error) {
 	if f.plus == "" {
 		return "", nil
@@ -55,6 +56,7 @@ func (f exportFlags) addTaskVector(m *weightfile.Model, card *model.Card) (strin
 	card.Data = both(card.Data, updated.Card.Data)
 	card.Licence = both(card.Licence, updated.Card.Licence)
 	card.Trained = card.Trained || updated.Card.Trained
+	card.Lineage = append(card.Lineage, ofAdded(updated.Card.Lineage, card.Lineage)...)
 	return fmt.Sprintf("plus %v of what %v has over %v", f.share, updated, old), nil
 }
 
@@ -85,6 +87,16 @@ func readState(name string) (*state, error) {
 		return nil, err
 	}
 	return &state{m, n, sha256.Sum256(data)}, m.Check(n)
+}
+
+// ofAdded returns what the lineage of the network that is added tells besides.
+func ofAdded(added, besides []string) (lines []string) {
+	for _, line := range added {
+		if !slices.Contains(besides, line) {
+			lines = append(lines, "of the network that is added next: "+strings.TrimPrefix(line, "of the network that is added next: "))
+		}
+	}
+	return lines
 }
 
 // both joins what two cards say, once where one says what the other does.

@@ -54,6 +54,9 @@ func TestExportTaskVector(t *testing.T) {
 		if card.Input.H != 64 || !strings.HasPrefix(last, "weights of old (sha256 ") || !strings.Contains(last, "), plus "+share+" of what new (sha256 ") {
 			t.Errorf("input %v, lineage %q", card.Input, last)
 		}
+		if want := "of the network that is added next: initial weights, seed 8"; card.Lineage[1] != want {
+			t.Errorf("lineage %q, want %q second", card.Lineage, want)
+		}
 	}
 }
 

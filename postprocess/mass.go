@@ -4,9 +4,9 @@ import "math"
 
 const (
 	// spread is the width of the kernel that a map is smoothed with, relative to
-	// that of OKS. On coco/val and lspet/val 0.5 gained AP or left it, without
-	// loss of PCK, for XS, S and M; 0.7 and 1 gained more for XS and lost PCK@0.2
-	// for S.
+	// that of OKS. On coco/val and lspet/val 0.5 gained AP for XS and S or left
+	// it, and M 0.002 on one for as much on the other, without loss of PCK@0.2;
+	// 0.7 and 1 lost PCK@0.2 for S. docs/evaluation.md has the figures.
 	spread = 0.5
 	// maxCells bounds the cells along an axis, so that they live on the stack.
 	maxCells = 48
