@@ -91,9 +91,10 @@ func readState(name string) (*state, error) {
 
 // ofAdded returns what the lineage of the network that is added tells besides.
 func ofAdded(added, besides []string) (lines []string) {
+	const mark = "of the network that is added next: " // once, when that one was made so, too
 	for _, line := range added {
 		if !slices.Contains(besides, line) {
-			lines = append(lines, "of the network that is added next: "+strings.TrimPrefix(line, "of the network that is added next: "))
+			lines = append(lines, mark+strings.TrimPrefix(line, mark))
 		}
 	}
 	return lines
