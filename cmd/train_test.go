@@ -92,6 +92,8 @@ func TestTrainUsage(t *testing.T) {
 		"batch 1":            with("--batch", "1"),
 		"rate 1":             with("--rate", "1"),
 		"ema 1":              with("--ema", "1"),
+		"balance 1.1":        with("--balance", "1.1"),
+		"head 2: must be 0":  with("--aug-head", "2"),
 		"drop-connect -1":    with("--drop-connect", "-1"),
 		"otation":            with("--aug-rotation", "-1"),
 		"--every 1ms":        with("--every", "1ms"),

@@ -27,6 +27,10 @@ type Augment struct {
 	// keypoints, that show only the upper body (to the wrists) or the lower
 	// one (from the hips), 0..1. Recipe: 0.
 	HalfBody float64
+	// Head is the share of crops, of people with 3 or more labelled keypoints
+	// of the face, that show only the head, 0..1. It goes before HalfBody.
+	// Recipe: 0.
+	Head float64
 	// Translate moves the crop by Translate*U of the box's width and height,
 	// 0..1. Recipe: 0.
 	Translate float64
@@ -51,7 +55,7 @@ func (g Augment) Validate() error {
 		value, max float64
 	}{
 		{"scale", g.Scale, 0.99}, {"rotation", g.Rotation, 180}, {"rotation probability", g.RotationProbability, 1},
-		{"mirror", g.Mirror, 1}, {"half-body", g.HalfBody, 1}, {"translate", g.Translate, 1},
+		{"mirror", g.Mirror, 1}, {"half-body", g.HalfBody, 1}, {"head", g.Head, 1}, {"translate", g.Translate, 1},
 		{"brightness", g.Brightness, 1}, {"contrast", g.Contrast, 1}, {"saturation", g.Saturation, 1},
 		{"erase", g.Erase, 1}, {"erase area", g.EraseArea, 1},
 	} {
@@ -73,6 +77,7 @@ type variation struct {
 	colour   [3]float64 // factors: brightness, contrast, saturation
 	erase    bool
 	rect     [4]float64 // of the erased: share of the area, log of the aspect, place in x and y, 0..1 each
+	head     bool
 }
 
 // draw draws a variation. It always takes the numbers in this order, so that
@@ -91,6 +96,7 @@ func (g Augment) draw(rng *rand.Rand) (v variation) {
 	for i := range v.rect {
 		v.rect[i] = rng.Float64()
 	}
+	v.head = rng.Float64() < g.Head
 	return v
 }
 
@@ -102,7 +108,9 @@ func uniform(rng *rand.Rand) float64 { return 2*rng.Float64() - 1 }
 // warp returns the transform of the person's crop.
 func (v *variation) warp(a *Annotation, input model.Size) warp {
 	box := a.Box
-	if v.halfBody {
+	if head, ok := headBox(a); v.head && ok {
+		box = head
+	} else if v.halfBody {
 		box = halfBody(a, v.upper)
 	}
 	fit := preprocess.NewAffine(box, input)
@@ -117,7 +125,24 @@ const (
 	halfBodyLeast = 3   // labelled keypoints that the half needs
 	halfBodyGrow  = 1.5 // the half's box, about its centre
 	firstOfLower  = 11  // the left hip
+
+	afterFace = 5   // keypoints of the face: nose, eyes, ears
+	faceLeast = 3   // of them labelled, for a crop of the head
+	facePixel = 10  // size of the face in pixels of the picture, likewise
+	headGrow  = 2.2 // the head's side over the face's
 )
+
+// headBox returns a square around the person's head, and whether enough of the
+// face is labelled and it is large enough to be of use.
+func headBox(a *Annotation) (box preprocess.Box, ok bool) {
+	face, n := bounds(a.Keypoints[:afterFace])
+	size := max(face.W, face.H)
+	if n < faceLeast || size < facePixel {
+		return box, false
+	}
+	side := headGrow * size
+	return preprocess.Box{X: face.X + face.W/2 - side/2, Y: face.Y + face.H/2 - side/2, W: side, H: side}, true
+}
 
 // halfBody returns the box around half of the person: the upper half if it is
 // preferred, the other if the preferred one has too few keypoints; the whole

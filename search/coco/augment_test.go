@@ -18,7 +18,7 @@ func TestAugmentPlain(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	for range 100 {
 		v := Augment{}.draw(rng)
-		if v.scale != 1 || v.rotation != 0 || v.mirror || v.halfBody || v.shift != [2]float64{} || v.colour != [3]float64{1, 1, 1} || v.erase {
+		if v.scale != 1 || v.rotation != 0 || v.mirror || v.halfBody || v.head || v.shift != [2]float64{} || v.colour != [3]float64{1, 1, 1} || v.erase {
 			t.Fatalf("drew %+v", v)
 		}
 	}
@@ -32,7 +32,7 @@ func TestAugmentRecipe(t *testing.T) {
 	for range n {
 		v := RecipeAugment.draw(rng)
 		degrees := v.rotation * 180 / math.Pi
-		if v.scale < 0.7 || v.scale > 1.3 || math.Abs(degrees) > 80+1e-9 || v.halfBody || v.erase || v.colour != [3]float64{1, 1, 1} {
+		if v.scale < 0.7 || v.scale > 1.3 || math.Abs(degrees) > 80+1e-9 || v.halfBody || v.head || v.erase || v.colour != [3]float64{1, 1, 1} {
 			t.Fatalf("drew %+v", v)
 		}
 		for _, c := range []struct {
@@ -61,12 +61,12 @@ func TestAugmentRecipe(t *testing.T) {
 func TestAugmentIndependent(t *testing.T) {
 	draw := func(g Augment) variation { return g.draw(rand.New(rand.NewPCG(3, 3))) }
 	want, got := draw(everything), everything
-	got.Scale, got.RotationProbability, got.HalfBody = 0, 0, 0
+	got.Scale, got.RotationProbability, got.HalfBody, got.Head = 0, 0, 0, 0
 	v := draw(got)
-	if v.scale != 1 || v.rotation != 0 || v.halfBody {
+	if v.scale != 1 || v.rotation != 0 || v.halfBody || v.head {
 		t.Errorf("drew %+v", v)
 	}
-	v.scale, v.rotation, v.halfBody = want.scale, want.rotation, want.halfBody
+	v.scale, v.rotation, v.halfBody, v.head = want.scale, want.rotation, want.halfBody, want.head
 	if v != want {
 		t.Errorf("drew %+v, want %+v", v, want)
 	}
@@ -83,6 +83,7 @@ func TestAugmentValidate(t *testing.T) {
 		{Augment{Scale: 1}, "scale 1: must be 0 to 0.99"},
 		{Augment{Rotation: -3}, "rotation -3: must be 0 to 180"},
 		{Augment{HalfBody: math.NaN()}, "half-body NaN"},
+		{Augment{Head: 2}, "head 2: must be 0 to 1"},
 		{Augment{EraseArea: 1.1}, "erase area 1.1"},
 	} {
 		if err := tt.g.Validate(); err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -232,6 +233,44 @@ func TestHalfBody(t *testing.T) {
 	} {
 		if got := halfBody(person(tt.upper, tt.lower), tt.preferUpper); got != tt.want {
 			t.Errorf("%d and %d keypoints, upper %v: %+v, want %+v", tt.upper, tt.lower, tt.preferUpper, got, tt.want)
+		}
+	}
+}
+
+// TestHead checks the square around the face, and who gets none.
+func TestHead(t *testing.T) {
+	whole := preprocess.Box{X: 1, Y: 2, W: 300, H: 400}
+	person := func(scale float64, labelled ...int) *Annotation {
+		a := &Annotation{Box: whole}
+		for _, k := range labelled {
+			a.Keypoints[k] = Keypoint{50 + scale*[]float64{0, 5, -5, 20, -20}[k], 80 + scale*[]float64{5, -3, -3, 0, 0}[k], 1}
+		}
+		a.Keypoints[5], a.Keypoints[6] = Keypoint{90, 130, 2}, Keypoint{10, 130, 2}
+		return a
+	}
+	for _, tt := range []struct {
+		person *Annotation
+		want   preprocess.Box // none: no head
+	}{
+		// The ears are 40 apart: a square of 88 about (50, 81).
+		{person(1, 0, 1, 2, 3, 4), preprocess.Box{X: 6, Y: 37, W: 88, H: 88}},
+		// Nose and eyes: 10 wide, 8 high.
+		{person(1, 0, 1, 2), preprocess.Box{X: 39, Y: 70, W: 22, H: 22}},
+		{person(0.9, 0, 1, 2), preprocess.Box{}}, // too small
+		{person(1, 3, 4), preprocess.Box{}},      // too few
+	} {
+		got, ok := headBox(tt.person)
+		if ok != (tt.want.W > 0) || ok && !(near(got.X, tt.want.X) && near(got.Y, tt.want.Y) && near(got.W, tt.want.W) && near(got.H, tt.want.H)) {
+			t.Errorf("%v: %+v, %v, want %+v", tt.person.Keypoints[:5], got, ok, tt.want)
+		}
+		// The crop is of the head; where there is none, of the half or the whole.
+		v := variation{scale: 1, head: true}
+		box := tt.want
+		if !ok {
+			box = whole
+		}
+		if w, want := v.warp(tt.person, testInput), newWarp(preprocess.NewAffine(box, testInput), 0, false); w != want {
+			t.Errorf("%v: crop %+v, want %+v", tt.person.Keypoints[:5], w, want)
 		}
 	}
 }

@@ -14,8 +14,9 @@ import (
 type Batch struct {
 	// Crops is [N,3,H,W]: planes R, G, B, normalised as preprocess.Crop does.
 	Crops []float32
-	// Keypoints is [N,17,3]: u, v in input pixels and valid: 1 if the keypoint
-	// is labelled and 0 <= u < W, 0 <= v < H. All three are 0 if it is not.
+	// Keypoints is [N,17,3]: u, v in input pixels and the keypoint's weight in
+	// the loss, 1 but for LoaderOptions.Balance, if it is labelled and
+	// 0 <= u < W, 0 <= v < H. All three are 0 if it is not.
 	Keypoints []float32
 	N         int
 	// Epoch and Step say which batch it is, from 0.
@@ -30,6 +31,11 @@ type LoaderOptions struct {
 	Epoch   int // samples in an epoch; 0: as many as the sets have
 	Seed    uint64
 	Augment Augment
+	// Balance is 0 to 1: the n keypoints that a crop has weigh
+	// (17/n)^Balance each. At 0 every keypoint counts the same in the loss, so
+	// people with few of them hardly do; at 1 every person counts the same, as
+	// in AP.
+	Balance float64
 	// Pyramid keeps halves, quarters and so on beside every picture and
 	// samples the smallest that is not smaller than the crop, so that pictures
 	// shrunk by 2 or more do not alias. It takes a third more memory. Off by
@@ -95,6 +101,9 @@ func NewLoader(o LoaderOptions) (*Loader, error) {
 	}
 	if err := o.Augment.Validate(); err != nil {
 		return nil, err
+	}
+	if !(o.Balance >= 0 && o.Balance <= 1) {
+		return nil, fmt.Errorf("balance %v: must be 0 to 1", o.Balance)
 	}
 	if o.Input.H < 1 || o.Input.W < 1 {
 		return nil, fmt.Errorf("input size %v: must be positive", o.Input)

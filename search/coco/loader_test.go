@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image"
 	"image/png"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -87,7 +88,7 @@ func sameBatch(a, b Batch) bool {
 
 // everything is an augmentation that uses all fields.
 var everything = Augment{
-	Scale: 0.3, Rotation: 40, RotationProbability: 0.6, Mirror: 0.5, HalfBody: 0.3, Translate: 0.1,
+	Scale: 0.3, Rotation: 40, RotationProbability: 0.6, Mirror: 0.5, HalfBody: 0.3, Head: 0.2, Translate: 0.1,
 	Brightness: 0.2, Contrast: 0.2, Saturation: 0.2, Erase: 0.3,
 }
 
@@ -323,5 +324,41 @@ func TestLoaderOptions(t *testing.T) {
 		if _, err := NewLoader(o); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("error %v, want %q", err, tt.want)
 		}
+	}
+}
+
+// TestLoaderBalance compares the weights of the same batch with and without:
+// places stay, and at 1 those of a person sum to 17, however few are labelled.
+func TestLoaderBalance(t *testing.T) {
+	set := pictureSet(t, 1, 8)
+	for i := range set.Annotations {
+		for k := i + 2; k < model.Keypoints; k++ {
+			set.Annotations[i].Keypoints[k] = Keypoint{}
+		}
+	}
+	load := func(balance float64) []float32 {
+		l := newTestLoader(t, LoaderOptions{Sets: []Set{{set, 1}}, Batch: 8, Balance: balance})
+		l.Start(t.Context(), 0, 0)
+		return next(t, l).Keypoints
+	}
+	plain := load(0)
+	for _, balance := range []float64{0.5, 1} {
+		got := load(balance)
+		for person := range 8 {
+			p, q := plain[person*3*model.Keypoints:][:3*model.Keypoints], got[person*3*model.Keypoints:][:3*model.Keypoints]
+			n, sum := 0.0, 0.0
+			for k := range model.Keypoints {
+				if p[3*k] != q[3*k] || p[3*k+1] != q[3*k+1] || (p[3*k+2] > 0) != (q[3*k+2] > 0) {
+					t.Fatalf("keypoint %d is %v, want the place of %v", k, q[3*k:][:3], p[3*k:][:3])
+				}
+				n, sum = n+float64(p[3*k+2]), sum+float64(q[3*k+2])
+			}
+			if want := n * math.Pow(17/n, balance); n == 0 || math.Abs(sum-want) > 1e-4 {
+				t.Errorf("balance %v: %v keypoints weigh %v, want %v", balance, n, sum, want)
+			}
+		}
+	}
+	if _, err := NewLoader(LoaderOptions{Sets: []Set{{set, 1}}, Input: testInput, Batch: 8, Balance: 1.5}); err == nil || !strings.Contains(err.Error(), "balance 1.5: must be 0 to 1") {
+		t.Errorf("balance 1.5: %v", err)
 	}
 }

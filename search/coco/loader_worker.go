@@ -3,6 +3,7 @@ package coco
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 
 	"github.com/evopose/evopose/model"
@@ -49,7 +50,24 @@ func (w *worker) sample(crop, points []float32, s sample, levels pyramid) {
 	t := v.warp(a, w.o.Input)
 	levels.crop(crop, t)
 	v.keypoints(points, a, &t)
+	balance(points, w.o.Balance)
 	v.finish(crop, w.o.Augment, w.o.Input)
+}
+
+// balance makes the weights of a crop's n labelled keypoints (17/n)^power.
+func balance(points []float32, power float64) {
+	n := 0
+	for i := 2; i < len(points); i += 3 {
+		if points[i] > 0 {
+			n++
+		}
+	}
+	weight := float32(math.Pow(model.Keypoints/float64(max(n, 1)), power))
+	for i := 2; i < len(points); i += 3 {
+		if points[i] > 0 {
+			points[i] = weight
+		}
+	}
 }
 
 // good returns the sample at the position or, if its picture is broken, the

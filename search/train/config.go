@@ -56,8 +56,11 @@ type Config struct {
 	// EMA is the decay of the weights' moving average in a step, 0..1; 0: none.
 	EMA float64 `json:"ema"`
 	// RoundTargets centres targets on heatmap pixels, as the paper does.
-	RoundTargets bool         `json:"round_targets"`
-	Augment      coco.Augment `json:"augment"`
+	RoundTargets bool `json:"round_targets"`
+	// Balance says how far people count the same in the loss, 0 to 1 (see
+	// coco.LoaderOptions).
+	Balance float64      `json:"balance,omitempty"`
+	Augment coco.Augment `json:"augment"`
 	// Seed draws initial weights, order, augmentation and drop-connect.
 	Seed uint64 `json:"seed"`
 }
@@ -91,6 +94,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("l2 %v: want 0 to 1", c.L2)
 	case c.DropConnect != nil && !(*c.DropConnect >= 0 && *c.DropConnect < 1):
 		return fmt.Errorf("drop-connect %v: want 0 (none) up to but not 1", *c.DropConnect)
+	case !(c.Balance >= 0 && c.Balance <= 1):
+		return fmt.Errorf("balance %v: want 0 (every keypoint counts the same) to 1 (every person does)", c.Balance)
 	case !(c.EMA >= 0 && c.EMA < 1):
 		return fmt.Errorf("ema %v: want 0 (none) up to but not 1", c.EMA)
 	}

@@ -106,7 +106,7 @@ func (r *run) openData(ctx context.Context, n *model.Network) error {
 		r.validators = append(r.validators, valid)
 	}
 	r.loader, err = coco.NewLoader(coco.LoaderOptions{Sets: sets, Input: r.config.Size, Batch: r.config.Batch, Epoch: r.config.EpochPeople,
-		Seed: r.config.Seed, Augment: r.config.Augment, Pyramid: true, Workers: r.options.Workers, CacheBytes: min(spare/2, mostPictures)})
+		Seed: r.config.Seed, Augment: r.config.Augment, Balance: r.config.Balance, Pyramid: true, Workers: r.options.Workers, CacheBytes: min(spare/2, mostPictures)})
 	if err != nil {
 		return err
 	}
