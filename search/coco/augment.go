@@ -28,8 +28,8 @@ type Augment struct {
 	// one (from the hips), 0..1. Recipe: 0.
 	HalfBody float64
 	// Head is the share of crops, of people with 3 or more labelled keypoints
-	// of the face, that show only the head, 0..1. It goes before HalfBody.
-	// Recipe: 0.
+	// of the face, 10 pixels of the picture apart or more, that show only the
+	// head, 0..1. It goes before HalfBody. Recipe: 0.
 	Head float64
 	// Translate moves the crop by Translate*U of the box's width and height,
 	// 0..1. Recipe: 0.

@@ -61,7 +61,7 @@ func newProblem(n *model.Network, batch int) problem {
 		p.keypoints[3*i] = float32(rng.Float64() * float64(n.Input.W))
 		p.keypoints[3*i+1] = float32(rng.Float64() * float64(n.Input.H))
 		if rng.Float64() < 0.8 {
-			p.keypoints[3*i+2] = 1
+			p.keypoints[3*i+2] = []float32{1, 2.5}[i%2] // weights as of Config.Balance, too
 		}
 	}
 	return p
