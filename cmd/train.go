@@ -77,6 +77,7 @@ func (f *trainFlags) register(c *cobra.Command) {
 	flags.Lookup("drop-connect").DefValue = "0" // says nothing: the text has it
 	flags.Float64Var(&o.EMA, "ema", 0.999, "decay, in a step, of the weights' moving average, which is what is measured and exported; 0: none")
 	flags.Float64Var(&o.Balance, "balance", 0, "how far people count the same in the loss, however few of their keypoints are labelled: 0 (keypoints do) to 1")
+	flags.BoolVar(&o.FreezeBN, "freeze-bn", false, "normalise with the statistics of --from's network, as in inference, not with the batch's")
 	flags.BoolVar(&o.RoundTargets, "round-targets", false, "put the targets' centres on heatmap pixels, as the paper does")
 	flags.Uint64Var(&o.Seed, "seed", 1, "seed of initial weights, order, augmentation and drop-connect")
 	flags.StringVar(&o.About, "about", "", "what the card says of the data (default: the sets' names)")
@@ -156,7 +157,7 @@ func (f *trainFlags) complete(c *cobra.Command) error {
 // onlyHow refuses flags that a resumed run has settled.
 func (f *trainFlags) onlyHow(c *cobra.Command) error {
 	for _, name := range []string{"data", "images", "weight", "val", "val-images", "model", "size", "from", "grow", "epochs", "epoch-people", "batch", "rate", "warmup",
-		"l2", "drop-connect", "ema", "round-targets", "balance", "seed", "about", "licence", "aug-scale", "aug-rotation", "aug-half-body", "aug-head", "aug-translate", "aug-erase", "aug-colour"} {
+		"l2", "drop-connect", "freeze-bn", "ema", "round-targets", "balance", "seed", "about", "licence", "aug-scale", "aug-rotation", "aug-half-body", "aug-head", "aug-translate", "aug-erase", "aug-colour"} {
 		if c.Flags().Changed(name) {
 			return usagef("--%s: a resumed run keeps the settings it was started with; for others start a new one --from its %s", name, train.BestONNX)
 		}

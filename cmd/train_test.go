@@ -93,6 +93,7 @@ func TestTrainUsage(t *testing.T) {
 		"rate 1":             with("--rate", "1"),
 		"ema 1":              with("--ema", "1"),
 		"balance 1.1":        with("--balance", "1.1"),
+		"freeze-bn: initial": with("--freeze-bn"),
 		"head 2: must be 0":  with("--aug-head", "2"),
 		"drop-connect -1":    with("--drop-connect", "-1"),
 		"otation":            with("--aug-rotation", "-1"),

@@ -53,6 +53,9 @@ type Config struct {
 	// DropConnect takes the place of the network's drop-connect rate (see
 	// model.Scaling), 0..1; nil: the network's own.
 	DropConnect *float64 `json:"drop_connect,omitempty"`
+	// FreezeBN normalises with the moving statistics of From (see
+	// StepperOptions).
+	FreezeBN bool `json:"freeze_bn,omitempty"`
 	// EMA is the decay of the weights' moving average in a step, 0..1; 0: none.
 	EMA float64 `json:"ema"`
 	// RoundTargets centres targets on heatmap pixels, as the paper does.
@@ -96,6 +99,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("drop-connect %v: want 0 (none) up to but not 1", *c.DropConnect)
 	case !(c.Balance >= 0 && c.Balance <= 1):
 		return fmt.Errorf("balance %v: want 0 (every keypoint counts the same) to 1 (every person does)", c.Balance)
+	case c.FreezeBN && c.From == "":
+		return errors.New("freeze-bn: initial weights have no statistics to normalise with; name a trained network to start from")
 	case !(c.EMA >= 0 && c.EMA < 1):
 		return fmt.Errorf("ema %v: want 0 (none) up to but not 1", c.EMA)
 	}

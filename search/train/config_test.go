@@ -51,6 +51,7 @@ func TestConfigValidate(t *testing.T) {
 		"drop-connect 1: want 0": func(c *Config) { c.DropConnect = new(1.0) },
 		"drop-connect NaN":       func(c *Config) { c.DropConnect = &nan },
 		"ema 1":                  func(c *Config) { c.EMA = 1 },
+		"freeze-bn: initial":     func(c *Config) { c.FreezeBN = true },
 		"balance 2":              func(c *Config) { c.Balance = 2 },
 		"otation":                func(c *Config) { c.Augment.Rotation = nan },
 	} {

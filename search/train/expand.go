@@ -27,21 +27,28 @@ func expands(conv, norm *model.Layer) bool {
 //	dX = (scale W)^T dY + W^T (b W) X + W^T c
 //
 // where b = -scale r dgamma/M, c = -scale dbeta/M - b mean, and factors of
-// length out multiply rows.
+// length out multiply rows. With the moving statistics
+//
+//	dW = scale P, dX = (scale W)^T dY
 func (t *tape) expand(conv, norm *model.Layer, x value) value {
 	in, out := conv.In.C, conv.Out.C
 	count := float64(x.shape[0] * x.shape[2] * x.shape[3])
 	column := func(v value) value { return t.reshape(v, v.len(), 1) }
 	w := t.reshape(t.param(conv, "kernel"), out, in)
 	plain := t.toPlanes(x)
-	flat := t.flat(plain)
 
-	mu := column(t.times(t.channelSums(x), 1/count))
-	gram := t.times(t.products(flat, flat), 1/count)
-	wc := t.matmul(w, t.sub(gram, t.matmul(mu, mu, false, true)), false, false)
-	mean := t.matmul(w, mu, false, false)
-	variance := t.sum(t.mul(wc, w), 1)
-	t.keepStatistics(norm, mean, variance)
+	var mu, wc, mean, variance value
+	if t.frozen {
+		mean, variance = column(t.param(norm, "moving_mean")), column(t.param(norm, "moving_variance"))
+	} else {
+		flat := t.flat(plain)
+		mu = column(t.times(t.channelSums(x), 1/count))
+		gram := t.times(t.products(flat, flat), 1/count)
+		wc = t.matmul(w, t.sub(gram, t.matmul(mu, mu, false, true)), false, false)
+		mean = t.matmul(w, mu, false, false)
+		variance = t.sum(t.mul(wc, w), 1)
+		t.keepStatistics(norm, mean, variance)
+	}
 
 	rstd := t.div(t.scalar(1), t.unary("Sqrt", t.add(variance, t.scalar(model.Epsilon))))
 	scale := t.mul(column(t.param(norm, "gamma")), rstd)
@@ -61,6 +68,11 @@ func (t *tape) expand(conv, norm *model.Layer, x value) value {
 		dgamma := t.mul(rstd, t.sub(t.sum(t.mul(w, p), 1), t.mul(mean, dbeta)))
 		t.setGrad(norm, "beta", dbeta)
 		t.setGrad(norm, "gamma", dgamma)
+		if t.frozen {
+			t.setGrad(conv, "kernel", t.mul(scale, p))
+			t.gradient(conv.Inputs[0], t.expandDirect(x, dy, scaled))
+			return
+		}
 
 		k := t.mul(scale, t.mul(rstd, dgamma))
 		centred := t.sub(p, t.matmul(dbeta, mu, false, true))
@@ -75,6 +87,15 @@ func (t *tape) expand(conv, norm *model.Layer, x value) value {
 		}
 	})
 	return y
+}
+
+// expandDirect returns (scale W)^T dY in dy's layout.
+func (t *tape) expandDirect(x, dy, scaled value) value {
+	if !dy.blocked {
+		return t.reshape(t.matmul(scaled, t.flat(dy), true, false), x.shape...)
+	}
+	in := scaled.shape[1]
+	return t.cropped(t.blockedDense(convolution{}, dy, t.blockKernel(t.paddedMatrix(scaled), true)), in)
 }
 
 // expandPlainBack returns dX for tensors in planes; w and scaled are [out, in], b

@@ -101,8 +101,18 @@ func (p problem) run(t testing.TB, s *Stepper, w model.Weights) (float64, model.
 // single precision, so the step that agrees best counts.
 func TestGradients(t *testing.T) {
 	orttest.Init(t)
-	p := newProblem(smallNetwork(t), 4)
-	s := p.stepper(t, StepperOptions{DropConnect: true, amplitude: 1})
+	for name, frozen := range map[string]bool{"statistics of the batch": false, "frozen statistics": true} {
+		t.Run(name, func(t *testing.T) {
+			checkGradients(t, newProblem(smallNetwork(t), 4), StepperOptions{DropConnect: true, FreezeBN: frozen, amplitude: 1})
+		})
+	}
+}
+
+func checkGradients(t *testing.T, p problem, o StepperOptions) {
+	if o.FreezeBN {
+		p.takeStatistics(t, StepperOptions{DropConnect: true})
+	}
+	s := p.stepper(t, o)
 	_, gradient := p.run(t, s, p.weights)
 	total := norm2(s.gradient)
 	worst, zero := 0.0, 0
@@ -167,7 +177,9 @@ func TestFormulationsAgree(t *testing.T) {
 	}
 	p := newProblem(smallNetwork(t), 4)
 	for _, save := range []bool{false, true} {
-		agrees(t, p, StepperOptions{DropConnect: true, Block: block, Graph: ort.GraphOptions{SaveMemory: save}})
+		for _, frozen := range []bool{false, true} {
+			agrees(t, p, StepperOptions{DropConnect: true, FreezeBN: frozen, Block: block, Graph: ort.GraphOptions{SaveMemory: save}})
+		}
 	}
 }
 
@@ -175,13 +187,15 @@ func TestFormulationsAgree(t *testing.T) {
 // formulation.
 func TestGPUFormulation(t *testing.T) {
 	orttest.Init(t)
-	agrees(t, newProblem(smallNetwork(t), 4), StepperOptions{DropConnect: true, Block: GPU})
+	for _, frozen := range []bool{false, true} {
+		agrees(t, newProblem(smallNetwork(t), 4), StepperOptions{DropConnect: true, FreezeBN: frozen, Block: GPU})
+	}
 }
 
 // agrees compares a formulation's gradients with the native one's.
 func agrees(t *testing.T, p problem, o StepperOptions) {
 	lossA, a := p.run(t, p.stepper(t, o), p.weights)
-	lossB, b := p.run(t, p.stepper(t, StepperOptions{DropConnect: true, Block: Native}), p.weights)
+	lossB, b := p.run(t, p.stepper(t, StepperOptions{DropConnect: true, FreezeBN: o.FreezeBN, Block: Native}), p.weights)
 	if math.Abs(lossA-lossB) > 1e-5*lossA {
 		t.Errorf("losses %g and %g", lossA, lossB)
 	}

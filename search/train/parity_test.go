@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/evopose/evopose/model"
@@ -22,21 +23,10 @@ func TestExportIsTheTrainedNetwork(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newProblem(smallNetwork(t), 5)
 			n := p.network
-			// From zero the moving statistics become a hundredth of the batch's.
-			for _, param := range newLayout(n, 1).moving.params {
-				clear(p.weights[param.Name])
-			}
-			s := p.stepper(t, StepperOptions{Block: block, Graph: ort.GraphOptions{Threads: 1}})
-			if _, err := s.Step(p.crops, p.keypoints, 0, 1, rand.New(rand.NewPCG(1, 2))); err != nil {
-				t.Fatal(err)
-			}
-			w := s.Weights()
-			for _, param := range s.layout.moving.params {
-				for i := range w[param.Name] {
-					w[param.Name][i] /= 1 - model.Momentum
-				}
-			}
-			heatmaps := infer(t, n, w, p.crops, p.batch)
+			o := StepperOptions{Block: block, Graph: ort.GraphOptions{Threads: 1}}
+			p.takeStatistics(t, o)
+			heatmaps := infer(t, n, p.weights, p.crops, p.batch)
+			s := p.stepper(t, o)
 			for k := range model.Keypoints {
 				one := onlyKeypoint(p.keypoints, k)
 				got, err := s.Step(p.crops, one, 0, 1, rand.New(rand.NewPCG(1, 2)))
@@ -49,6 +39,71 @@ func TestExportIsTheTrainedNetwork(t *testing.T) {
 			}
 		})
 	}
+}
+
+// takeStatistics gives the weights the batch's statistics as moving ones. From
+// zero these become a hundredth of the batch's in a step.
+func (p problem) takeStatistics(t testing.TB, o StepperOptions) {
+	t.Helper()
+	s := p.stepper(t, o)
+	for _, param := range s.layout.moving.params {
+		clear(p.weights[param.Name])
+	}
+	s.SetWeights(p.weights)
+	if _, err := s.Step(p.crops, p.keypoints, 0, 1, rand.New(rand.NewPCG(1, 2))); err != nil {
+		t.Fatal(err)
+	}
+	w := s.Weights()
+	for _, param := range s.layout.moving.params {
+		for i, v := range w[param.Name] {
+			p.weights[param.Name][i] = v / (1 - model.Momentum)
+		}
+	}
+}
+
+// With frozen statistics a step's loss is that of the network exported before
+// it, and the statistics stay.
+func TestFrozenStatistics(t *testing.T) {
+	orttest.Init(t)
+	for name, block := range map[string]int{"blocked": 0, "native": Native} {
+		t.Run(name, func(t *testing.T) {
+			p := newProblem(smallNetwork(t), 3)
+			s := p.stepper(t, StepperOptions{FreezeBN: true, Block: block, Graph: ort.GraphOptions{Threads: 1}})
+			for step := 1; step <= 3; step++ {
+				w := s.Weights()
+				heatmaps := infer(t, p.network, w, p.crops, p.batch)
+				want := 0.0
+				for k := range model.Keypoints {
+					want += referenceLoss(p.network, heatmaps, onlyKeypoint(p.keypoints, k), p.batch)
+				}
+				got, err := s.Step(p.crops, onlyOnes(p.keypoints), 1e-3, step, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if math.Abs(got-want) > 1e-4*want {
+					t.Errorf("step %d: loss %v, of the exported network %v", step, got, want)
+				}
+			}
+			after := s.Weights()
+			for _, param := range s.layout.moving.params {
+				if !slices.Equal(after[param.Name], p.weights[param.Name]) {
+					t.Errorf("%s: changed", param.Name)
+				}
+			}
+			if slices.Equal(after["stem_bn/gamma"], p.weights["stem_bn/gamma"]) {
+				t.Error("no weights learnt")
+			}
+		})
+	}
+}
+
+// onlyOnes returns the keypoints, each valid.
+func onlyOnes(keypoints []float32) []float32 {
+	all := slices.Clone(keypoints)
+	for i := 2; i < len(all); i += 3 {
+		all[i] = 1
+	}
+	return all
 }
 
 // infer runs the exported network.

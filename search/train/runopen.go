@@ -140,7 +140,7 @@ func (r *run) spareMemory(n *model.Network) (int64, error) {
 
 func (r *run) stepperOptions() StepperOptions {
 	c := r.config
-	return StepperOptions{Batch: c.Batch, L2: c.L2, DropConnect: true, RoundTargets: c.RoundTargets, Graph: r.options.Graph}
+	return StepperOptions{Batch: c.Batch, L2: c.L2, DropConnect: true, FreezeBN: c.FreezeBN, RoundTargets: c.RoundTargets, Graph: r.options.Graph}
 }
 
 // openStepper makes the training step, with the weights that the run starts or

@@ -34,6 +34,8 @@ type stepOptions struct {
 	L2 float64
 	// DropConnect makes residual branches drop out.
 	DropConnect bool
+	// FreezeBN normalises with the moving statistics, which stay.
+	FreezeBN bool
 	// Gradient makes the gradient an output, for tests.
 	Gradient bool
 }
@@ -70,7 +72,7 @@ func buildStep(n *model.Network, o stepOptions) *stepGraph {
 	if o.GPU {
 		s.layout = newLayout(n, gpuRow)
 	}
-	t := &tape{graph: g, batch: o.Batch, block: o.Block, gpu: o.GPU, save: o.SaveMemory,
+	t := &tape{graph: g, batch: o.Batch, block: o.Block, gpu: o.GPU, save: o.SaveMemory, frozen: o.FreezeBN,
 		params: map[string]value{}, outputs: map[string]value{},
 		grads: map[string]value{}, scaled: map[string]func(...value) value{}, sigmoids: map[string]func(value) value{}, paramGrads: map[string]value{}, statistics: map[string]value{}}
 
@@ -80,6 +82,9 @@ func buildStep(n *model.Network, o stepOptions) *stepGraph {
 	moving := g.input(inMoving, s.layout.movingSize)
 	rate := g.input(inRate, 1)
 	t.splitParams(weights, s.layout.trainable)
+	if t.frozen {
+		t.splitParams(moving, s.layout.moving)
+	}
 	t.outputs[model.InputName] = g.input(model.InputName, o.Batch, 3, n.Input.H, n.Input.W)
 	if s.drops = dropping(n); o.DropConnect && s.drops > 0 {
 		t.drops = g.input(inDrops, s.drops, o.Batch)
@@ -184,6 +189,10 @@ func (t *tape) adam(weights, first, second, gradient, rate value) (w, m, v value
 
 // movingAverages moves the statistics towards the batch's, as Keras does:
 // momentum*moving + (1-momentum)*batch, with the variance of the batch itself.
+// Frozen, they stay.
 func (t *tape) movingAverages(l *layout, moving value) value {
+	if t.frozen {
+		return t.unary("Identity", moving)
+	}
 	return t.add(t.times(moving, model.Momentum), t.times(t.vector(l.moving, t.statistics), 1-model.Momentum))
 }

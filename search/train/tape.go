@@ -20,6 +20,7 @@ type tape struct {
 	params map[string]value // by model.Param.Name
 	gpu    bool             // native operators as a GPU is fast at
 	save   bool             // compute sigmoids again in the backward pass
+	frozen bool             // normalise with the moving statistics
 	drops  value            // [adds, N]: what each residual branch is multiplied by; no name: 1
 
 	outputs  map[string]value // of the layers, by name
@@ -160,15 +161,22 @@ func (t *tape) perChannel(v value) value { return t.reshape(v, 1, v.len(), 1, 1)
 // normalised x, its gradients are (Ioffe, Szegedy 2015)
 //
 //	dbeta = sum dy, dgamma = sum dy x^, dx = scale (dy - dbeta/M - x^ dgamma/M)
+//
+// With the moving statistics, which do not depend on x, dx = scale dy.
 func (t *tape) batchNorm(l *model.Layer, x value) value {
 	if t.fills(x.shape[1]) {
 		x = t.toBlocks(x)
 	}
 	count := float64(x.shape[0] * x.shape[2] * x.shape[3])
-	mean := t.times(t.channelSums(x), 1/count)
-	square := t.times(t.sum(t.dots(x, x), 0), 1/count)
-	variance := t.sub(square, t.mul(mean, mean))
-	t.keepStatistics(l, mean, variance)
+	var mean, variance value
+	if t.frozen {
+		mean, variance = t.perChannel(t.param(l, "moving_mean")), t.perChannel(t.param(l, "moving_variance"))
+	} else {
+		mean = t.times(t.channelSums(x), 1/count)
+		square := t.times(t.sum(t.dots(x, x), 0), 1/count)
+		variance = t.sub(square, t.mul(mean, mean))
+		t.keepStatistics(l, mean, variance)
+	}
 	rstd := t.div(t.scalar(1), t.unary("Sqrt", t.add(variance, t.scalar(model.Epsilon))))
 	scale := t.mul(t.perChannel(t.param(l, "gamma")), rstd)
 	shift := t.sub(t.perChannel(t.param(l, "beta")), t.mul(mean, scale))
@@ -183,6 +191,10 @@ func (t *tape) batchNorm(l *model.Layer, x value) value {
 		dgamma := t.mul(rstd, t.sub(t.sum(t.dots(dy, x), 0), t.mul(mean, dbeta)))
 		t.setGrad(l, "beta", dbeta)
 		t.setGrad(l, "gamma", dgamma)
+		if t.frozen {
+			t.gradient(l.Inputs[0], t.scaleChannels(dy, scale, value{}))
+			return
+		}
 		// dx = scale*dy + b*x + c
 		b := t.times(t.mul(scale, t.mul(rstd, dgamma)), -1/count)
 		c := t.sub(t.times(t.mul(scale, dbeta), -1/count), t.mul(b, mean))

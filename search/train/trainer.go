@@ -29,6 +29,9 @@ type StepperOptions struct {
 	L2 float64
 	// DropConnect lets residual branches drop out at the network's rates.
 	DropConnect bool
+	// FreezeBN has batch normalisation use the moving statistics, as in
+	// inference, and leaves them as they are.
+	FreezeBN bool
 	// RoundTargets puts a target's centre on a heatmap pixel, as the paper
 	// does; else it lies where the label is.
 	RoundTargets bool
@@ -91,7 +94,7 @@ func NewStepper(n *model.Network, w model.Weights, o StepperOptions) (*Stepper, 
 	if err != nil {
 		return nil, err
 	}
-	g := buildStep(n, stepOptions{Batch: o.Batch, Block: max(block, 0), GPU: block == GPU, SaveMemory: o.Graph.SaveMemory, L2: o.L2, DropConnect: o.DropConnect, Gradient: o.gradient})
+	g := buildStep(n, stepOptions{Batch: o.Batch, Block: max(block, 0), GPU: block == GPU, SaveMemory: o.Graph.SaveMemory, L2: o.L2, DropConnect: o.DropConnect, FreezeBN: o.FreezeBN, Gradient: o.gradient})
 	s := &Stepper{network: n, layout: g.layout, options: o}
 	if s.graph, err = ort.OpenGraph(g.onnx, g.inputs, g.outputs, o.Graph); err != nil {
 		return nil, err
