@@ -100,7 +100,7 @@ func (c *Config) Validate() error {
 	case !(c.Balance >= 0 && c.Balance <= 1):
 		return fmt.Errorf("balance %v: want 0 (every keypoint counts the same) to 1 (every person does)", c.Balance)
 	case c.FreezeBN && c.From == "":
-		return errors.New("freeze-bn: initial weights have no statistics to normalise with; name a trained network to start from")
+		return errors.New("freeze-bn: initial weights have no statistics to normalise with; name a trained network to start --from")
 	case !(c.EMA >= 0 && c.EMA < 1):
 		return fmt.Errorf("ema %v: want 0 (none) up to but not 1", c.EMA)
 	}

@@ -16,5 +16,7 @@ func TestCUDA(t *testing.T) {
 		t.Skip(err)
 	}
 	p := newProblem(smallNetwork(t), 4)
-	agrees(t, p, StepperOptions{DropConnect: true, Graph: ort.GraphOptions{Provider: ort.CUDA}})
+	for _, frozen := range []bool{false, true} {
+		agrees(t, p, StepperOptions{DropConnect: true, FreezeBN: frozen, Graph: ort.GraphOptions{Provider: ort.CUDA}})
+	}
 }

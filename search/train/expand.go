@@ -89,22 +89,25 @@ func (t *tape) expand(conv, norm *model.Layer, x value) value {
 	return y
 }
 
-// expandDirect returns (scale W)^T dY in dy's layout.
-func (t *tape) expandDirect(x, dy, scaled value) value {
-	if !dy.blocked {
-		return t.reshape(t.matmul(scaled, t.flat(dy), true, false), x.shape...)
+// expandDirect returns (scale W)^T dY, and what is added to it, in dy's layout.
+func (t *tape) expandDirect(x, dy, scaled value, plus ...value) value {
+	if dy.blocked {
+		more := append([]value{{}}, plus...) // no bias
+		return t.cropped(t.blockedDense(convolution{}, dy, t.blockKernel(t.paddedMatrix(scaled), true), more...), scaled.shape[1])
 	}
-	in := scaled.shape[1]
-	return t.cropped(t.blockedDense(convolution{}, dy, t.blockKernel(t.paddedMatrix(scaled), true)), in)
+	y := t.matmul(scaled, t.flat(dy), true, false)
+	for _, p := range plus {
+		y = t.add(y, p)
+	}
+	return t.reshape(y, x.shape...)
 }
 
 // expandPlainBack returns dX for tensors in planes; w and scaled are [out, in], b
 // and c [out, 1].
 func (t *tape) expandPlainBack(x, dy, w, scaled, b, c value) value {
-	direct := t.matmul(scaled, t.flat(dy), true, false)
 	through := t.matmul(t.matmul(w, t.mul(b, w), true, false), t.flat(x), false, false)
 	constant := t.reshape(t.matmul(w, c, true, false), 1, w.shape[1], 1)
-	return t.reshape(t.add(direct, t.add(through, constant)), x.shape...)
+	return t.expandDirect(x, dy, scaled, t.add(through, constant))
 }
 
 // expandBlocked returns y in the blocked layout.
@@ -122,10 +125,9 @@ func (t *tape) expandBlocked(norm *model.Layer, x, scaled, shift value) value {
 // expandBlockedBack is expandPlainBack for a dy in the blocked layout. What the
 // channels of padding get is zero, and cut off.
 func (t *tape) expandBlockedBack(x, dy, w, scaled, b, c value) value {
-	in := w.shape[1]
-	w, scaled = t.paddedMatrix(w), t.paddedMatrix(scaled)
+	w = t.paddedMatrix(w)
 	constant := t.reshape(t.matmul(w, c, true, false), w.shape[1])
 	square := t.matmul(w, t.mul(b, w), true, false) // symmetric
 	through := t.blockedDense(convolution{}, t.paddedBlocks(x), t.blockKernel(square, false), constant)
-	return t.cropped(t.blockedDense(convolution{}, dy, t.blockKernel(scaled, true), value{}, through), in)
+	return t.expandDirect(x, dy, scaled, through)
 }
